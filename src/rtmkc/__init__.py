@@ -1,0 +1,34 @@
+"""Risk terrain modeling: from places of disorder and incidents to risk, hot spots and next corridors."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it. Loaded on first use (PEP 562), so that `import rtmkc` stays fast.
+_HOME = {
+    "Layer": "rtmkc.inputs.layers",
+    "Ledger": "rtmkc.inputs.ledger",
+    "read_layer": "rtmkc.inputs.layers",
+    "read_kcpd_crime": "rtmkc.inputs.kansas_city.crime",
+    "read_kc_311": "rtmkc.inputs.kansas_city.requests_311",
+    "StudyArea": "rtmkc.raster.grid",
+    "Grid": "rtmkc.raster.grid",
+    "RiskFactor": "rtmkc.raster.factors",
+    "Candidates": "rtmkc.raster.candidates",
+    "build_candidates": "rtmkc.raster.candidates",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'rtmkc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

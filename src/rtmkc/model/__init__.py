@@ -1,0 +1,1 @@
+"""Codes and counts become answers: why here, and where next."""

@@ -1,0 +1,1 @@
+"""Layers become a coded grid."""

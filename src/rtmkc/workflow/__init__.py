@@ -1,0 +1,1 @@
+"""A whole run, from a study file to a results folder."""
