@@ -1,0 +1,293 @@
+"""Candidates: every factor at every kind and distance, as one small code per cell.
+
+A *variable* is one code per cell (a distance ring, or the combination of densities met); its *table*
+says which columns each code switches on. Columns are 0/1 and are never stored per cell.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rtmkc.checks import check_unique
+from rtmkc.errors import InputError
+from rtmkc.raster.factors import Features, RiskFactor
+from rtmkc.raster.grid import Grid
+from rtmkc.raster.surfaces import nearest_distance, quartic_density
+
+MIN_CELLS = 10
+"""A column that is true, or false, in fewer cells than this cannot carry a weight."""
+CURVE_DISTANCES = 20
+CURVE_QUANTILES = np.linspace(0.08, 0.985, 12)
+CURVE_BANDWIDTHS = (0.125, 0.25, 0.5, 1.0)
+"""Curves: 20 distances from half a cell to the reach, and at four bandwidths (shares of the reach) the
+densities "any" and above 12 quantiles of the positive values; levels measured on four real cities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The candidate columns of a set of factors on a grid.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where they were measured.
+    factors : tuple of RiskFactor
+        In the order given.
+    codes : tuple of ndarray of uint8 or uint16, each (n_cells,)
+        One code per cell and variable.
+    tables : tuple of ndarray of float, each (n_levels, n_columns of the variable)
+        Which columns a code switches on.
+    columns : DataFrame
+        One row a column, in the order of the tables: name, factor, kind, influence_m, cut (density
+        threshold, features per km2), direction, variable, n_cells, cell_share.
+    dropped : DataFrame
+        The generated columns that are not used: name, factor, kind, influence_m, reason.
+    features : dict of str to Features
+        What was read of each factor.
+    notes : tuple of str
+        What was decided.
+    """
+
+    grid: Grid
+    factors: tuple[RiskFactor, ...]
+    codes: tuple[np.ndarray, ...] = field(repr=False)
+    tables: tuple[np.ndarray, ...] = field(repr=False)
+    columns: pd.DataFrame = field(repr=False)
+    dropped: pd.DataFrame = field(repr=False)
+    features: dict[str, Features] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns in use."""
+        return len(self.columns)
+
+    @property
+    def n_generated(self) -> int:
+        """Number of columns generated: those in use and those dropped."""
+        return len(self.columns) + len(self.dropped)
+
+    def column(self, number: int) -> np.ndarray:
+        """Return one column as a boolean cell vector."""
+        row = self.columns.iloc[number]
+        first = int((self.columns["variable"].to_numpy() == row["variable"]).argmax())
+        return self.tables[row["variable"]][self.codes[row["variable"]], number - first] > 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all columns as a 0/1 table, one row a cell, for fitting elsewhere."""
+        return pd.DataFrame(
+            {name: self.column(number).astype(np.uint8) for number, name in enumerate(self.columns["name"])},
+            index=pd.RangeIndex(self.grid.n_cells, name="cell_id"),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Candidates({self.n_columns} columns of {len(self.factors)} factors on {self.grid.n_cells:,} cells, "
+            f"{len(self.dropped)} dropped)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Variable:
+    codes: np.ndarray
+    table: np.ndarray
+    rows: list[dict[str, Any]]
+
+
+def build_candidates(
+    grid: Grid, factors: Sequence[RiskFactor], *, progress: Callable[[int, int], None] | None = None
+) -> Candidates:
+    """Measure every factor at every kind and distance it may act, as the published procedure does.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid.
+    factors : sequence of RiskFactor
+        Names must differ.
+    progress : callable, optional
+        Called with (done, total) after each factor.
+
+    Returns
+    -------
+    Candidates
+        With the reasons for every column that was dropped: constant, too rare, duplicate.
+
+    Raises
+    ------
+    InputError
+        If there are no factors, two share a name, or one cannot be measured.
+
+    Notes
+    -----
+    Proximity is 1 where the cell centre is within the distance of the nearest feature. Density is 1
+    where the quartic kernel density of that radius is at least its mean plus two standard deviations
+    over the cells of the area (divisor n) [1]_.
+
+    References
+    ----------
+    .. [1] Caplan, J. M., Kennedy, L. W. and Piza, E. L. (2013). Risk Terrain Modeling Diagnostics
+       (RTMDx) Utility user manual. Rutgers Center on Public Security.
+    """
+    return _build(grid, factors, _steps_of, progress)
+
+
+def build_curves(
+    grid: Grid, factors: Sequence[RiskFactor], *, progress: Callable[[int, int], None] | None = None
+) -> Candidates:
+    """Measure every factor finely: many nested distances and densities, for smooth curves of risk.
+
+    See `build_candidates` for parameters and errors. The kind of a factor is respected; nothing is
+    looked at beyond its `max_influence`.
+    """
+    return _build(grid, factors, _curves_of, progress)
+
+
+def _build(
+    grid: Grid,
+    factors: Sequence[RiskFactor],
+    measure: Callable[[Grid, RiskFactor, np.ndarray, tuple[str, ...]], list[_Variable]],
+    progress: Callable[[int, int], None] | None,
+) -> Candidates:
+    factors = tuple(factors)
+    if not factors:
+        raise InputError("Invalid factors (). Give at least one RiskFactor.")
+    check_unique("factor name", [factor.name for factor in factors])
+    variables: list[_Variable] = []
+    features: dict[str, Features] = {}
+    notes: list[str] = []
+    for number, factor in enumerate(factors):
+        features[factor.name] = factor.features(grid)
+        geometries = features[factor.name].frame.geometry.to_numpy()
+        kinds, note = factor.resolve_kind(geometries, grid)
+        notes += [note] if note else []
+        variables += measure(grid, factor, geometries, kinds)
+        if progress:
+            progress(number + 1, len(factors))
+    return _assemble(grid, factors, variables, features, tuple(notes))
+
+
+def _steps_of(
+    grid: Grid, factor: RiskFactor, geometries: np.ndarray, kinds: tuple[str, ...]
+) -> list[_Variable]:
+    influences = factor.influences(grid)
+    variables = []
+    if "proximity" in kinds:
+        distance = nearest_distance(grid, geometries, influences[-1])
+        variables.append(_proximity(factor, distance, influences))
+    if "density" in kinds:
+        above, rows = [], []
+        for influence in influences:
+            density = quartic_density(grid, geometries, influence)
+            cut = float(density.mean() + 2 * density.std())
+            above.append(density >= cut if density.max() > 0 else np.zeros(grid.n_cells, dtype=bool))
+            rows.append(_row(factor, "density", influence, cut))
+        combinations, codes = np.unique(np.column_stack(above), axis=0, return_inverse=True)
+        variables.append(_Variable(_compact(codes.ravel()), combinations.astype(float), rows))
+    return variables
+
+
+def _curves_of(
+    grid: Grid, factor: RiskFactor, geometries: np.ndarray, kinds: tuple[str, ...]
+) -> list[_Variable]:
+    reach, cell = factor.reach(grid), grid.cell_size
+    variables = []
+    if "proximity" in kinds:
+        distances = np.geomspace(min(cell / 2, reach), reach, CURVE_DISTANCES)
+        # The last step of geomspace may miss the reach by a rounding; the reach is the promise.
+        distances[-1] = reach
+        variables.append(
+            _proximity(factor, nearest_distance(grid, geometries, reach), list(np.unique(distances)))
+        )
+    if "density" in kinds:
+        for bandwidth in (share * reach for share in CURVE_BANDWIDTHS):
+            if bandwidth < 1.5 * cell and bandwidth < reach:
+                continue  # a kernel narrower than three cells across misses most features
+            density = quartic_density(grid, geometries, bandwidth)
+            positive = density[density > 0]
+            if not positive.size:
+                continue
+            # Rounded so that cells which are equal by symmetry stay equal in every system.
+            cuts = np.unique(np.append(0.0, np.quantile(positive, CURVE_QUANTILES)))
+            codes = np.searchsorted(cuts[1:], density, side="left") + (density > 0)
+            table = np.tril(np.ones((len(cuts) + 1, len(cuts))), -1)
+            rows = [_row(factor, "density", bandwidth, float(cut)) for cut in cuts]
+            variables.append(_Variable(_compact(codes), table, rows))
+    return variables
+
+
+def _proximity(factor: RiskFactor, distance: np.ndarray, influences: list[float]) -> _Variable:
+    # Ring 1 is the nearest, ring k the farthest, 0 is out of reach; column j holds rings 1..j+1.
+    n_rings = len(influences)
+    ring = np.searchsorted(influences, distance, side="left") + 1
+    codes = _compact(np.where(ring > n_rings, 0, ring))
+    table = np.zeros((n_rings + 1, n_rings))
+    for number in range(n_rings):
+        table[1 : number + 2, number] = 1.0
+    return _Variable(
+        codes, table, [_row(factor, "proximity", influence, np.nan) for influence in influences]
+    )
+
+
+def _row(factor: RiskFactor, kind: str, influence: float, cut: float) -> dict[str, Any]:
+    return {
+        "name": f"{factor.name} | {kind} | {influence:.0f} m",
+        "factor": factor.name,
+        "kind": kind,
+        "influence_m": influence,
+        "cut": cut,
+        "direction": factor.direction,
+    }
+
+
+def _compact(codes: np.ndarray) -> np.ndarray:
+    return codes.astype(np.uint8 if codes.max(initial=0) < 256 else np.uint16)
+
+
+def _assemble(
+    grid: Grid,
+    factors: tuple[RiskFactor, ...],
+    variables: list[_Variable],
+    features: dict[str, Features],
+    notes: tuple[str, ...],
+) -> Candidates:
+    codes, tables, kept_rows, dropped_rows = [], [], [], []
+    seen: dict[bytes, str] = {}
+    for variable in variables:
+        cells_of_level = np.bincount(variable.codes, minlength=len(variable.table))
+        used = []
+        for number, row in enumerate(variable.rows):
+            flagged = variable.table[:, number] > 0
+            n_cells = int(cells_of_level[flagged].sum())
+            row = row | {"n_cells": n_cells, "cell_share": n_cells / grid.n_cells}
+            if n_cells == 0 or n_cells == grid.n_cells:
+                reason = f"constant: true in {'no cell' if n_cells == 0 else 'all cells'}"
+            elif min(n_cells, grid.n_cells - n_cells) < MIN_CELLS:
+                side = "true" if n_cells < grid.n_cells / 2 else "false"
+                reason = f"too rare: {side} in {min(n_cells, grid.n_cells - n_cells)} cells, fewer than {MIN_CELLS}"
+            else:
+                cells = np.packbits(flagged[variable.codes]).tobytes()
+                reason = f"duplicate: the same cells as {seen[cells]!r}" if cells in seen else ""
+                seen.setdefault(cells, row["name"])
+            if reason:
+                dropped_rows.append(row | {"reason": reason})
+            else:
+                used.append(number)
+                kept_rows.append(row | {"variable": len(codes)})
+        if used:
+            codes.append(variable.codes)
+            tables.append(np.ascontiguousarray(variable.table[:, used]))
+    base = ["name", "factor", "kind", "influence_m", "cut", "direction", "n_cells", "cell_share"]
+    return Candidates(
+        grid,
+        factors,
+        tuple(codes),
+        tuple(tables),
+        pd.DataFrame(kept_rows, columns=[*base, "variable"]),
+        pd.DataFrame(dropped_rows, columns=[*base, "reason"]),
+        features,
+        notes,
+    )
