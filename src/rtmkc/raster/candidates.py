@@ -19,6 +19,8 @@ from rtmkc.raster.surfaces import nearest_distance, quartic_density
 
 MIN_CELLS = 10
 """A column that is true, or false, in fewer cells than this cannot carry a weight."""
+ROUNDING = 1e-9
+"""Densities this close to a cut, relatively, count as equal: the order of a sum must not decide a column."""
 CURVE_DISTANCES = 20
 CURVE_QUANTILES = np.linspace(0.08, 0.985, 12)
 CURVE_BANDWIDTHS = (0.125, 0.25, 0.5, 1.0)
@@ -183,7 +185,7 @@ def _steps_of(
         for influence in influences:
             density = quartic_density(grid, geometries, influence)
             cut = float(density.mean() + 2 * density.std())
-            above.append(density >= cut if density.max() > 0 else np.zeros(grid.n_cells, dtype=bool))
+            above.append((density >= cut * (1 - ROUNDING)) & (density > 0))
             rows.append(_row(factor, "density", influence, cut))
         combinations, codes = np.unique(np.column_stack(above), axis=0, return_inverse=True)
         variables.append(_Variable(_compact(codes.ravel()), combinations.astype(float), rows))
@@ -210,9 +212,8 @@ def _curves_of(
             positive = density[density > 0]
             if not positive.size:
                 continue
-            # Rounded so that cells which are equal by symmetry stay equal in every system.
             cuts = np.unique(np.append(0.0, np.quantile(positive, CURVE_QUANTILES)))
-            codes = np.searchsorted(cuts[1:], density, side="left") + (density > 0)
+            codes = np.searchsorted(cuts[1:] * (1 + ROUNDING), density, side="left") + (density > 0)
             table = np.tril(np.ones((len(cuts) + 1, len(cuts))), -1)
             rows = [_row(factor, "density", bandwidth, float(cut)) for cut in cuts]
             variables.append(_Variable(_compact(codes), table, rows))

@@ -1,0 +1,107 @@
+"""What a model is fitted to: incidents in cells, over a period, with exposure, after the factors."""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rtmkc.errors import InputError, ModelWarning
+from rtmkc.inputs.layers import Layer
+from rtmkc.raster.candidates import Candidates
+from rtmkc.raster.exposure import MeasuredExposure, measure_exposure
+from rtmkc.raster.grid import Grid
+from rtmkc.units import Period
+
+CONTEMPORANEOUS = "contemporaneous, not a forecast"
+FEW_INCIDENTS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Incidents on a grid.
+
+    Attributes
+    ----------
+    grid : Grid
+        The grid.
+    incidents : Layer
+        Those inside the area; its ledger counts the rest.
+    cells : ndarray of int64, shape (n_incidents,)
+        The cell of each incident.
+    counts : ndarray of int64, shape (n_cells,)
+        Incidents per cell.
+    period : Period or None
+        Days the incidents were collected; without it there is no rate.
+    exposure : MeasuredExposure
+        Relative exposure per cell, mean 1.
+    """
+
+    grid: Grid
+    incidents: Layer = field(repr=False)
+    cells: np.ndarray = field(repr=False)
+    counts: np.ndarray = field(repr=False)
+    period: Period | None
+    exposure: MeasuredExposure = field(repr=False)
+
+    @property
+    def n_incidents(self) -> int:
+        """Number of incidents inside the area."""
+        return len(self.cells)
+
+
+def observe(grid: Grid, incidents: Any, *, exposure: Any = None) -> Observations:
+    """Place incidents on a grid.
+
+    Raises
+    ------
+    InputError
+        If there are no incidents inside the area.
+    """
+    if isinstance(incidents, Observations):
+        return incidents
+    layer, cells = grid.place(incidents)
+    if not len(cells):
+        raise InputError(
+            f"Invalid incidents {layer.name!r}. None is left to learn from: {layer.ledger}. "
+            "Check the period, the filter and the coordinates."
+        )
+    if len(cells) < FEW_INCIDENTS:
+        warnings.warn(
+            f"only {len(cells)} incidents lie in the study area; below {FEW_INCIDENTS} no weight should be "
+            "believed: use a longer period or a wider definition",
+            ModelWarning,
+            stacklevel=3,
+        )
+    counts = np.bincount(cells, minlength=grid.n_cells)
+    return Observations(grid, layer, cells, counts, layer.period, measure_exposure(grid, exposure))
+
+
+def check_order_in_time(candidates: Candidates, observations: Observations, *, allow_later: bool) -> str:
+    """Return how the factors lie in time to the incidents, as a sentence.
+
+    Raises
+    ------
+    InputError
+        If the data of a factor reach beyond the first day of the incidents and that is not allowed.
+    """
+    period = observations.period
+    if period is None:
+        return "the order in time of factors and incidents is not known: the incidents have no period"
+    later, undated = [], []
+    for name, features in candidates.features.items():
+        if features.layer.period is None:
+            undated.append(name)
+        elif features.layer.period.end >= period.start:
+            later.append(f"{name} ({features.layer.period})")
+    if later and not allow_later:
+        raise InputError(
+            f"Invalid factors {', '.join(later)}. Their data reach into or beyond the period of the incidents "
+            f"({period}), so they may be a consequence of them. Use earlier data (period=), or say "
+            "allow_later_factors=True; every result is then marked 'contemporaneous, not a forecast'."
+        )
+    if later:
+        return CONTEMPORANEOUS
+    if undated:
+        return f"no date known for {', '.join(undated)}: whether they precede the incidents is not known"
+    return "all factors precede the incidents"
