@@ -1,0 +1,142 @@
+"""Risk of cells becomes risk of street segments, and nothing is lost or counted twice."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyproj
+import shapely
+from scipy.sparse import csc_array, csr_array, diags_array
+
+from rtmkc.checks import check_positive
+from rtmkc.errors import InputError
+from rtmkc.places.corridors.kernels import count_near_cells
+from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.raster.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """How the cells of a grid share their risk out to the segments of a street network.
+
+    Attributes
+    ----------
+    weights : scipy.sparse.csr_array, shape (n_cells, n_segments)
+        Each row sums to 1, or is empty where no street is in range.
+    has_street : ndarray of bool, shape (n_cells,)
+        Which cells have a street in range.
+    radius_m, bandwidth_m, spacing_m : float
+        Range, standard deviation of the kernel and distance between points of a street, in metres.
+    """
+
+    weights: csr_array = field(repr=False)
+    has_street: np.ndarray = field(repr=False)
+    radius_m: float
+    bandwidth_m: float
+    spacing_m: float
+
+    def to_segments(self, cell_values: Any) -> np.ndarray:
+        """Return the share of every segment, shape (n_segments,); with `residual` it adds up to the cells' total."""
+        values = self._check(cell_values)
+        allocated = np.asarray(self.weights.T @ values)
+        apart = abs(allocated.sum() + self.residual(values) - values.sum())
+        assert apart <= 1e-9 * max(np.abs(values).sum(), 1e-300), "allocation must conserve the total"
+        return allocated
+
+    def residual(self, cell_values: Any) -> float:
+        """Return the total of the cells that have no street in range."""
+        return float(self._check(cell_values)[~self.has_street].sum())
+
+    def reached(self) -> np.ndarray:
+        """Return which segments take a share of any cell, shape (n_segments,): the streets of the area."""
+        return np.diff(self.weights.tocsc().indptr) > 0
+
+    def _check(self, cell_values: Any) -> np.ndarray:
+        values = np.asarray(cell_values, dtype=float)
+        if values.shape != (len(self.has_street),):
+            raise InputError(
+                f"Invalid cell_values of shape {values.shape}. One number a cell is needed: ({len(self.has_street)},)."
+            )
+        if not np.isfinite(values).all():
+            bad = int((~np.isfinite(values)).sum())
+            raise InputError(f"Invalid cell_values: {bad} are not finite. Give every cell a number.")
+        return values
+
+
+def allocate(grid: Grid, network: StreetNetwork, *, radius_m: float = 150.0, spacing_m: float = 25.0) -> Allocation:
+    """Split every cell among the street segments around it.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cells.
+    network : StreetNetwork
+        The streets, in the grid's coordinate system.
+    radius_m : float
+        A segment takes part in a cell if one of its points is this near to the cell's centre, in metres.
+    spacing_m : float
+        Longest piece, in metres, that one point of a street stands for.
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    InputError
+        If a length is not positive, or network and grid differ in coordinate system.
+
+    Notes
+    -----
+    A segment is cut into equal pieces of at most `spacing_m`. With d the distance from the centre of cell c to
+    the middle of a piece, the segment's claim on the cell is the sum over its pieces within `radius_m` of
+    ``exp(-d^2 / (2 h^2)) * length``, with ``h = radius_m / 2``. Claims are divided by their sum over segments, so
+    that segments and cells (with a street in range) have the same total. Disjoint stretches never share risk.
+
+    Examples
+    --------
+    A cell between two streets, one twice as long as the other at the same distance.
+
+    >>> import geopandas as gpd
+    >>> from rtmkc.raster.grid import StudyArea
+    >>> grid = Grid.cover(StudyArea.from_geometry(shapely.box(0, 0, 100, 100), crs=32615), cell_size=100)
+    >>> lines = gpd.GeoDataFrame(geometry=shapely.from_wkt(["LINESTRING (0 40, 0 60)", "LINESTRING (100 30, 100 70)"]),
+    ...     crs=32615)
+    >>> allocation = allocate(grid, StreetNetwork.from_layer(lines), spacing_m=100)
+    >>> allocation.to_segments([6.0])
+    array([2., 4.])
+    """
+    radius, spacing = check_positive("radius_m", radius_m), check_positive("spacing_m", spacing_m)
+    if pyproj.CRS(network.crs) != pyproj.CRS(grid.crs):
+        raise InputError(
+            f"Invalid network in {network.crs.name}. The grid is in {grid.crs.name}; "
+            "make the network with crs=grid.crs."
+        )
+    segment, eastings, northings, share = _points_along(network, spacing)
+    index = np.full((grid.n_rows, grid.n_columns), -1, dtype=np.int64)
+    index[grid.rows, grid.columns] = np.arange(grid.n_cells)
+    starts = np.zeros(network.n_segments + 1, dtype=np.int64)
+    nothing_yet = np.empty(0, dtype=np.int64), np.empty(0)
+    points = (segment, eastings, northings, share, index, grid.west, grid.north, grid.cell_size, radius, radius / 2)
+    count_near_cells(*points, starts, *nothing_yet, False)
+    starts = np.cumsum(starts)
+    cells, claims = np.empty(starts[-1], dtype=np.int64), np.empty(starts[-1])
+    count_near_cells(*points, starts, cells, claims, True)
+    claim = csc_array((claims, cells, starts), shape=(grid.n_cells, network.n_segments)).tocsr()
+    claim.sort_indices()
+    total = np.asarray(claim.sum(axis=1)).ravel()
+    has_street = total > 0
+    scale = np.divide(1.0, total, out=np.zeros_like(total), where=has_street)
+    return Allocation((diags_array(scale) @ claim).tocsr(), has_street, radius, radius / 2, spacing)
+
+
+def _points_along(network: StreetNetwork, spacing_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cut segments into equal pieces; return for each piece its segment, middle and length."""
+    lines = network.segments.geometry.to_numpy()
+    lengths = network.segments["length_m"].to_numpy()
+    n_pieces = np.maximum(np.ceil(lengths / spacing_m - 1e-9), 1).astype(np.int64)
+    segment = np.repeat(np.arange(len(lines)), n_pieces)
+    number = np.arange(len(segment)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
+    piece = (lengths / n_pieces)[segment]
+    middles = shapely.get_coordinates(shapely.line_interpolate_point(lines[segment], (number + 0.5) * piece))
+    return segment, middles[:, 0].copy(), middles[:, 1].copy(), piece
