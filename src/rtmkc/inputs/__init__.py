@@ -1,0 +1,1 @@
+"""Files become layers: geometry, dates, provenance, and a ledger of every row."""

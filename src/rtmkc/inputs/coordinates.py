@@ -1,0 +1,192 @@
+"""Where a table keeps its places: coordinate columns or location text, and which of them cannot be true."""
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyproj
+import shapely
+
+from rtmkc.errors import InputError
+
+LATITUDE_NAMES = ("latitude", "lat", "latitudedd", "latdd", "latitudewgs84", "latwgs84", "geolat", "ylat")
+LONGITUDE_NAMES = (
+    "longitude", "lon", "long", "lng", "longitudedd", "londd", "longdd", "longitudewgs84", "lonwgs84",
+    "longwgs84", "geolon", "geolong", "geolng", "xlon", "xlong",
+)  # fmt: skip
+EASTING_NAMES = ("easting", "x", "xcoordinate", "xcoord", "coordx", "pointx", "east", "xcoordinates")
+NORTHING_NAMES = ("northing", "y", "ycoordinate", "ycoord", "coordy", "pointy", "north", "ycoordinates")
+LOCATION_NAMES = (
+    "geometry", "thegeom", "geom", "wkt", "location", "location1", "latlong", "latlon", "geolocation",
+    "point", "georeference", "geocodedcolumn", "caselocation", "incidentlocation", "mappinglocation",
+    "coordinates",
+)  # fmt: skip
+
+_DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_POINT = re.compile(rf"^\s*POINT\s*Z?\s*\(\s*({_DECIMAL})\s+({_DECIMAL})[^)]*\)\s*$", re.IGNORECASE)
+_PAIR = re.compile(rf"\(\s*({_DECIMAL})\s*,\s*({_DECIMAL})\s*\)\s*$")
+_SHAPE = re.compile(r"^\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON)\b", re.IGNORECASE)
+
+_KINDS = ("Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
+NO_PLACE = "no coordinates"
+NULL_ISLAND = "coordinates (0, 0)"
+NOT_FINITE = "coordinates not finite"
+OFF_THE_GLOBE = "longitude beyond 180 or latitude beyond 90 degrees"
+NOT_A_SHAPE = "neither a point, a line nor an area"
+
+
+def parse_crs(crs: Any) -> pyproj.CRS:
+    """Return a coordinate reference system from whatever pyproj understands.
+
+    Raises
+    ------
+    InputError
+        If pyproj does not know it.
+    """
+    try:
+        return pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError:
+        raise InputError(
+            f"Invalid crs {crs!r}. It is not a coordinate reference system; write a code such as 'EPSG:4326' "
+            "(longitude and latitude) or 'ESRI:102698'."
+        ) from None
+
+
+def crs_name(crs: pyproj.CRS) -> str:
+    """Return the code of a system, such as EPSG:26915, or its name where it has no code."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else crs.name
+
+
+def points(first: pd.Series, second: pd.Series) -> np.ndarray:
+    """Return points from two columns (easting or longitude first); None where either is missing.
+
+    Text that is not a number counts as missing; infinity stays, to be counted under its own reason.
+    """
+    along = pd.to_numeric(first, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    up = pd.to_numeric(second, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    known = ~(np.isnan(along) | np.isnan(up))
+    shapes = np.full(len(along), None, dtype=object)
+    shapes[known] = shapely.points(along[known], up[known])
+    return shapes
+
+
+def parse_locations(values: pd.Series) -> tuple[np.ndarray, frozenset[str]]:
+    """Return the geometries of a column of location text, and the forms met.
+
+    Reads well-known text (longitude first), text that ends in ``(latitude, longitude)``, GeoJSON
+    geometries, and objects with ``latitude`` and ``longitude``, as text or as dictionaries.
+
+    Returns
+    -------
+    shapes : ndarray of geometries
+        None where there is no place.
+    forms : frozenset of str
+        Of "WKT", "(latitude, longitude)" and "JSON".
+
+    Examples
+    --------
+    >>> shapes, forms = parse_locations(pd.Series(["58 ST (39.02, -94.59)", "POINT (-94.5 39.1)", "99999"]))
+    >>> [str(shape) for shape in shapes], sorted(forms)
+    (['POINT (-94.59 39.02)', 'POINT (-94.5 39.1)', 'None'], ['(latitude, longitude)', 'WKT'])
+    """
+    is_object = np.array([isinstance(value, dict) for value in values], dtype=bool)
+    text = values.where(~is_object).astype("string")
+    shapes = np.full(len(values), None, dtype=object)
+    forms = set()
+    for form, pattern, order in (("WKT", _POINT, (0, 1)), ("(latitude, longitude)", _PAIR, (1, 0))):
+        parts = text.str.extract(pattern)
+        found = points(parts[order[0]], parts[order[1]])
+        known = ~shapely.is_missing(found)
+        shapes[known] = found[known]
+        forms |= {form} if known.any() else set()
+    left = shapely.is_missing(shapes)
+    shape_text = (text.str.match(_SHAPE).fillna(False)).to_numpy(dtype=bool) & left
+    if shape_text.any():
+        shapes[shape_text] = shapely.from_wkt(text[shape_text].to_numpy(dtype=object), on_invalid="ignore")
+        forms |= {"WKT"} if (~shapely.is_missing(shapes[shape_text])).any() else set()
+    braces = text.str.lstrip().str.startswith("{").fillna(False).to_numpy(dtype=bool) & left
+    for position in np.flatnonzero(braces | is_object):
+        shapes[position] = _from_json(values.iloc[position])
+        forms |= {"JSON"} if shapes[position] is not None else set()
+    return shapes, frozenset(forms)
+
+
+def _from_json(value: Any) -> Any:
+    try:
+        record = json.loads(value) if isinstance(value, str) else value
+        if "latitude" in record:
+            return shapely.Point(float(record["longitude"]), float(record["latitude"]))
+        return shapely.from_geojson(json.dumps(record))
+    except (ValueError, TypeError, KeyError, shapely.errors.GEOSException):
+        return None
+
+
+def flatten(shapes: np.ndarray) -> np.ndarray:
+    """Return the geometries without heights."""
+    return np.asarray(shapely.force_2d(shapes), dtype=object)
+
+
+def repair(shapes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the geometries with invalid areas made valid (their area kept), and how many were."""
+    areas = np.isin(shapely.get_type_id(shapes), (3, 6))
+    broken = np.flatnonzero(areas & ~shapely.is_valid(shapes))
+    if broken.size:
+        shapes = shapes.copy()
+        for position in broken:
+            parts = shapely.get_parts(shapely.make_valid(shapes[position]))
+            polygons = shapely.get_parts(parts[np.isin(shapely.get_type_id(parts), (3, 6))])
+            shapes[position] = shapely.union_all(polygons) if polygons.size else None
+    return shapes, int(broken.size)
+
+
+def check_order(name: str, shapes: np.ndarray, *, fix: str) -> None:
+    """Raise if the longitudes and latitudes of a layer are something else, or swapped.
+
+    A few wrong places are not a wrong layer: more than half must be off the globe.
+    """
+    bounds = shapely.bounds(shapes)
+    bounds = bounds[np.isfinite(bounds).all(axis=1)]
+    if not len(bounds):
+        return
+    across, up = np.abs(bounds[:, [0, 2]]).max(axis=1), np.abs(bounds[:, [1, 3]]).max(axis=1)
+    off = (across > 180) | (up > 90)
+    if off.mean() <= 0.5:
+        return
+    (west, south), (east, north) = bounds[off][:, :2].min(axis=0), bounds[off][:, 2:].max(axis=0)
+    spread = f"{west:.6g} to {east:.6g} across and {south:.6g} to {north:.6g} up"
+    if ((across[off] <= 90) & (up[off] <= 180)).mean() > 0.5:
+        raise InputError(
+            f"Invalid coordinates of layer {name!r}. They run {spread}: longitude and latitude look swapped; "
+            f"exchange them{fix}."
+        )
+    raise InputError(
+        f"Invalid coordinates of layer {name!r}. They run {spread}, which are no degrees of longitude and "
+        "latitude; they look projected: name easting=, northing= and crs=, or state the file's own crs."
+    )
+
+
+def bad_places(shapes: np.ndarray, *, geographic: bool) -> dict[str, np.ndarray]:
+    """Return a boolean array for every reason why a place cannot be used; a row has one reason at most."""
+    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
+    infinite = np.zeros(len(shapes), dtype=bool)
+    infinite[owner[~np.isfinite(coordinates).all(axis=1)]] = True
+    point = shapely.get_type_id(shapes) == 0
+    null_island = point & (np.abs(shapely.get_x(shapes)) < 1e-6) & (np.abs(shapely.get_y(shapes)) < 1e-6)
+    bounds = np.abs(shapely.bounds(shapes))
+    with np.errstate(invalid="ignore"):
+        off = (bounds[:, [0, 2]].max(axis=1) > 180) | (bounds[:, [1, 3]].max(axis=1) > 90)
+    reasons = {
+        NOT_FINITE: infinite,
+        NO_PLACE: shapely.is_missing(shapes) | shapely.is_empty(shapes),
+        NOT_A_SHAPE: shapely.get_type_id(shapes) == 7,
+        NULL_ISLAND: null_island,
+        OFF_THE_GLOBE: off & geographic,
+    }
+    taken = np.zeros(len(shapes), dtype=bool)
+    for reason, mask in reasons.items():
+        reasons[reason] = mask & ~taken
+        taken |= mask
+    return reasons

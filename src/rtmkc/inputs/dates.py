@@ -1,0 +1,208 @@
+"""Dates and times of day as files write them, and the periods, hours and weekdays chosen of them."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from rtmkc.errors import InputError
+from rtmkc.units import Period
+
+#: Loose names of date columns, the occurrence before the report.
+DATE_NAMES = (
+    "date", "datetime", "occurred", "occurreddate", "occurrencedate", "dateoccurred", "dateofoccurrence",
+    "fromdate", "fromdatetime", "incidentdate", "incidentdatetime", "dateofincident", "offensedate",
+    "crimedate", "datesingle", "datestart", "startdate", "opendatetime", "opendate", "opened", "dateopened",
+    "caseopened", "created", "createddate", "creationdate", "datecreated", "reporteddate", "reportdate",
+    "datereported", "reported", "requestdate", "requesteddatetime", "datefound", "inspectiondate",
+    "violationdate", "violationentrydate", "callreceived", "datesold", "solddate", "saledate", "timestamp",
+)  # fmt: skip
+#: Loose names of columns that hold the time of day of a date kept elsewhere.
+TIME_NAMES = ("time", "fromtime", "occurredtime", "incidenttime", "creationtime", "reportedtime", "hour")
+
+_ZONE = re.compile(r"(?<=\d)\s*(?:Z|[+-]\d{2}:?\d{2})$")
+_ISO = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:\D|$)|^\d{8}$")
+_SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/\d{2,4}(?:\D|$)")
+_FORMATS = {
+    "MM/DD/YYYY": (
+        "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p",
+    ),
+    "MM/DD/YY": ("%m/%d/%y", "%m/%d/%y %H:%M", "%m/%d/%y %I:%M %p"),
+    "YYYY Mon DD": ("%Y %b %d", "%Y %b %d %I:%M:%S %p"),
+}  # fmt: skip
+# Databases write these for "no date"; one of them would stretch a period by a century.
+_FIRST_DAY = pd.Timestamp(1901, 1, 1)
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def parse_dates(values: pd.Series, *, what: str = "date") -> tuple[pd.Series, tuple[str, ...]]:
+    """Return the dates of a column, unreadable ones as NaT, and the formats they were read with.
+
+    Parameters
+    ----------
+    values : Series
+        Dates, or text: ISO 8601 is tried first, then month before day (MM/DD/YYYY), the order of
+        American portals. A zone is cut off: the clock time stands as it is written.
+    what : str
+        Name of the column, for the error message.
+
+    Returns
+    -------
+    dates : Series of datetime64
+        On the index of `values`.
+    formats : tuple of str
+        Such as ``("ISO",)``.
+
+    Raises
+    ------
+    InputError
+        If the dates are written day before month.
+
+    Examples
+    --------
+    >>> dates, formats = parse_dates(pd.Series(["2025-01-04T10:39:59.000", "1/7/2020", "soon"]))
+    >>> [str(date) for date in dates], formats
+    (['2025-01-04 10:39:59', '2020-01-07 00:00:00', 'NaT'], ('ISO', 'MM/DD/YYYY'))
+    """
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        dates = values.dt.tz_localize(None) if values.dt.tz is not None else values
+        return dates.where(dates >= _FIRST_DAY), ("dates",)
+    text = values.astype("string").str.strip()
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        text = text.str.removesuffix(".0")
+    text = text.str.replace(_ZONE, "", regex=True)
+    _refuse_day_first(text, what)
+    iso = text.where(text.str.match(_ISO)).str.replace("/", "-")
+    dates = pd.to_datetime(iso, format="ISO8601", errors="coerce")
+    formats = ["ISO"] if dates.notna().any() else []
+    for label, patterns in _FORMATS.items():
+        before = dates.isna()
+        for pattern in patterns:
+            rest = dates.isna() & text.notna()
+            if not rest.any():
+                break
+            dates = dates.fillna(pd.to_datetime(text.where(rest), format=pattern, errors="coerce"))
+        if (before & dates.notna()).any():
+            formats.append(label)
+    return dates.where(dates >= _FIRST_DAY), tuple(formats)
+
+
+def _refuse_day_first(text: pd.Series, what: str) -> None:
+    parts = text.str.extract(_SLASHED).astype("Float64")
+    day_first = int(((parts[0] > 12) & (parts[1] <= 12)).sum())
+    if day_first and not bool((parts[1] > 12).any()):
+        raise InputError(
+            f"Invalid dates in column {what!r}. {day_first:,} of them can only be DD/MM/YYYY, and slashed "
+            "dates are read as MM/DD/YYYY; write them as YYYY-MM-DD."
+        )
+
+
+def parse_times(values: pd.Series, *, whole_hours: bool = False) -> pd.Series:
+    """Return times of day as timedeltas, unreadable ones as NaT.
+
+    Reads ``19:30``, ``19:30:00``, ``07:30 PM`` and bare digits: HHMM (``1930``, ``30`` = 00:30), or the
+    hour if `whole_hours`.
+
+    Examples
+    --------
+    >>> [str(time) for time in parse_times(pd.Series(["07:30 PM", "1930", "25:00"]))]
+    ['0 days 19:30:00', '0 days 19:30:00', 'NaT']
+    """
+    text = values.astype("string").str.strip().str.upper().str.removesuffix(".0")
+    clock = text.str.extract(r"^(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?\s*([AP]M)?$")
+    digits = text.where(text.str.fullmatch(r"\d{1,2}" if whole_hours else r"\d{1,4}"))
+    digits = digits + "00" if whole_hours else digits
+    hour = clock[0].fillna(digits.str.zfill(4).str[:2]).astype("Float64")
+    minute = clock[1].fillna(digits.str.zfill(4).str[2:]).astype("Float64")
+    second = clock[2].fillna("0").astype("Float64")
+    on_twelve = clock[3].notna()
+    right = (minute < 60) & (second < 60) & (hour < 24) & (~on_twelve | (hour >= 1) & (hour <= 12))
+    hour = hour.where(~on_twelve, hour % 12 + 12 * (clock[3] == "PM").fillna(False).astype("Float64"))
+    seconds = (hour * 3600 + minute * 60 + second).where(right.fillna(False))
+    return pd.to_timedelta(seconds.astype("float64"), unit="s")
+
+
+def has_time_of_day(dates: pd.Series) -> bool:
+    """Return whether any of the dates is not at midnight."""
+    known = dates.dropna()
+    return bool((known != known.dt.normalize()).any())
+
+
+def period_of(dates: pd.Series) -> Period | None:
+    """Return the period from the first to the last day, or None without any date."""
+    known = dates.dropna()
+    return None if known.empty else Period(known.min().date(), known.max().date())
+
+
+def parse_hours(value: str) -> tuple[int, int]:
+    """Return start (included) and end (excluded) of a stretch of the day, in minutes after midnight.
+
+    Raises
+    ------
+    InputError
+        If the text is not two hours with a dash, each 0 to 24, that differ.
+
+    Examples
+    --------
+    >>> parse_hours("19-3"), parse_hours("6:30-18")
+    ((1140, 180), (390, 1080))
+    """
+    match = re.fullmatch(r"\s*(\d{1,2})(?::(\d{2}))?\s*-\s*(\d{1,2})(?::(\d{2}))?\s*", str(value))
+    if match:
+        start_hour, start_minute, end_hour, end_minute = (int(part or 0) for part in match.groups())
+        start, end = start_hour * 60 + start_minute, end_hour * 60 + end_minute
+        if start < 1440 and end <= 1440 and start_minute < 60 and end_minute < 60 and start != end:
+            return start, end
+    raise InputError(
+        f"Invalid hours {value!r}. Write a start and a different end, hours from 0 to 24, as in '19-3' "
+        "(from 19:00 until before 3:00)."
+    )
+
+
+def within_hours(dates: pd.Series, hours: str) -> np.ndarray:
+    """Return which dates fall in a stretch of the day such as "19-3": start included, end not."""
+    start, end = parse_hours(hours)
+    minutes: np.ndarray = (dates.dt.hour * 60 + dates.dt.minute).to_numpy(dtype=float)
+    after, before = minutes >= start, minutes < end
+    return after & before if start < end else after | before
+
+
+def parse_weekdays(value: str | Iterable[str]) -> tuple[int, ...]:
+    """Return weekday numbers, Monday = 0, from "fri-sun", "sat, sun" or a list of names.
+
+    Raises
+    ------
+    InputError
+        If a name is not a weekday.
+
+    Examples
+    --------
+    >>> parse_weekdays("fri-mon"), parse_weekdays(["Saturday", "sun"])
+    ((0, 4, 5, 6), (5, 6))
+    """
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    chosen: set[int] = set()
+    for part in parts:
+        ends = [_weekday(name, value) for name in str(part).split("-")]
+        if not 1 <= len(ends) <= 2:
+            raise _weekday_error(value)
+        chosen.update((ends[0] + step) % 7 for step in range((ends[-1] - ends[0]) % 7 + 1))
+    if not chosen:
+        raise _weekday_error(value)
+    return tuple(sorted(chosen))
+
+
+def _weekday(name: str, given: object) -> int:
+    short = name.strip().lower()
+    for number, day in enumerate(_WEEKDAYS):
+        if len(short) >= 3 and day.startswith(short):
+            return number
+    raise _weekday_error(given)
+
+
+def _weekday_error(given: object) -> InputError:
+    return InputError(
+        f"Invalid weekdays {given!r}. Name days as in 'fri-sun', 'sat, sun' or a list of them: "
+        f"{', '.join(day[:3] for day in _WEEKDAYS)}."
+    )

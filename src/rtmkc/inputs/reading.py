@@ -1,0 +1,356 @@
+"""The steps from a source to a layer, each one counted in the ledger; shared by every reader."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyproj
+
+from rtmkc.checks import check_columns
+from rtmkc.errors import InputError
+from rtmkc.inputs import coordinates, dates, files, selection
+from rtmkc.inputs.columns import find_column, is_personal
+from rtmkc.inputs.ledger import Ledger
+from rtmkc.storage import file_sha256
+from rtmkc.units import Period, parse_period
+
+UNREADABLE_DATE = "date missing or unreadable"
+LONLAT = pyproj.CRS.from_epsg(4326)
+
+
+@dataclass
+class Reading:
+    """A source on its way to a layer: the rows still in use, and the account of the others.
+
+    Mutable and private to one call of a reader; the frame is always the reader's own copy.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    ledger: Ledger
+    source: str = "memory"
+    sha256: str | None = None
+    notes: list[str] = field(default_factory=list)
+    crs: pyproj.CRS | None = None
+    shapes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    date_column: str | None = None
+    period: Period | None = None
+    personal: list[str] = field(default_factory=list)
+    faults: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, source: Any, *, name: str | None = None, layer: str | None = None) -> "Reading":
+        """Return the reading of a file or a frame in memory, without the columns about persons."""
+        notes: list[str] = []
+        text, sha256 = "memory", None
+        if isinstance(source, gpd.GeoSeries):
+            source = gpd.GeoDataFrame(geometry=source)
+        if isinstance(source, pd.DataFrame):
+            if layer is not None:
+                raise InputError(f"Invalid layer {layer!r}. A frame in memory has no layers; leave it out.")
+            frame = source.copy(deep=False)
+        elif isinstance(source, str | Path):
+            path = Path(source)
+            frame, notes = files.read_file(path, layer=layer)
+            name, text, sha256 = name or path.stem, str(source), file_sha256(path)
+        else:
+            raise InputError(
+                f"Invalid source of type {type(source).__name__}. Give a path, a GeoDataFrame or a DataFrame."
+            )
+        reading = cls(name or "layer", frame, Ledger.of(name or "layer", len(frame)), text, sha256, notes)
+        reading.check_columns()
+        reading.drop_personal_columns()
+        return reading
+
+    def check_columns(self) -> None:
+        """Raise if two columns have one name; make every name text."""
+        names = [str(column) for column in self.frame.columns]
+        twice = sorted({column for column in names if names.count(column) > 1})
+        if twice:
+            raise InputError(
+                f"Invalid columns {', '.join(map(repr, twice))} of layer {self.name!r}. Each name may occur "
+                "once; rename or drop one."
+            )
+        if names != list(self.frame.columns):
+            self.frame = self.frame.set_axis(names, axis=1)
+
+    def drop_personal_columns(self) -> None:
+        """Leave out columns about race, sex or age, and say which."""
+        geometry = self.frame.geometry.name if _has_geometry(self.frame) else None
+        self.personal = [name for name in self.frame.columns if name != geometry and is_personal(name)]
+        if self.personal:
+            self.frame = self.frame.drop(columns=self.personal)
+            self.notes.append(f"columns about persons are not kept: {', '.join(self.personal)}")
+
+    def locate(
+        self,
+        *,
+        crs: Any = None,
+        longitude: str | None = None,
+        latitude: str | None = None,
+        easting: str | None = None,
+        northing: str | None = None,
+    ) -> None:
+        """Find the place of every row and the CRS of all."""
+        stated = None if crs is None else coordinates.parse_crs(crs)
+        for pair in ((longitude, latitude), (easting, northing)):
+            if (pair[0] is None) != (pair[1] is None):
+                raise InputError(
+                    f"Invalid coordinate columns {pair[0]!r}, {pair[1]!r}. Name both: longitude= and "
+                    "latitude=, or easting= and northing=."
+                )
+        named = longitude is not None or easting is not None
+        if _has_geometry(self.frame) and not named:
+            self._locate_geometry(stated)
+        else:
+            self._locate_table(stated, longitude, latitude, easting, northing)
+        assert self.crs is not None  # both branches set it or raise
+        self.shapes = coordinates.flatten(self.shapes)
+        if self.crs.is_geographic:
+            fix = "" if longitude is None else f": longitude={latitude!r}, latitude={longitude!r}"
+            coordinates.check_order(self.name, self.shapes, fix=fix)
+        self.shapes, repaired = coordinates.repair(self.shapes)
+        if repaired:
+            self.notes.append(f"{repaired:,} invalid areas were repaired")
+
+    def _locate_geometry(self, stated: pyproj.CRS | None) -> None:
+        own = self.frame.crs
+        if own is None and stated is None:
+            raise InputError(no_crs(self.name))
+        if own is not None and stated is not None and pyproj.CRS(own) != stated:
+            raise InputError(
+                f"Invalid crs {coordinates.crs_name(stated)!r}. Layer {self.name!r} says that it is in "
+                f"{coordinates.crs_name(pyproj.CRS(own))}; leave crs= out, or correct the file."
+            )
+        self.crs = stated if own is None else pyproj.CRS(own)
+        geometry = self.frame.geometry
+        self.shapes = np.array(geometry.to_numpy(), dtype=object)
+        others = [
+            name
+            for name in self.frame.columns
+            if name != geometry.name and str(self.frame[name].dtype) == "geometry"
+        ]
+        if others:
+            self.notes.append(f"other geometry columns are not kept: {', '.join(others)}")
+        self.frame = pd.DataFrame(self.frame.drop(columns=[geometry.name, *others]))
+
+    def _locate_table(
+        self,
+        stated: pyproj.CRS | None,
+        longitude: str | None,
+        latitude: str | None,
+        easting: str | None,
+        northing: str | None,
+    ) -> None:
+        columns = self.frame.columns
+        what = f"Layer {self.name!r}"
+        check_columns([name for name in (longitude, latitude, easting, northing) if name], columns, what)
+        lonlat = (longitude, latitude)
+        projected = (easting, northing)
+        if longitude is None and easting is None:
+            lonlat = (
+                find_column(columns, coordinates.LONGITUDE_NAMES),
+                find_column(columns, coordinates.LATITUDE_NAMES),
+            )
+            projected = (
+                find_column(columns, coordinates.EASTING_NAMES),
+                find_column(columns, coordinates.NORTHING_NAMES),
+            )
+            if stated is not None and not stated.is_geographic and all(projected):
+                lonlat = (None, None)
+        if lonlat[0] is not None and lonlat[1] is not None:
+            if stated is not None and not stated.is_geographic:
+                raise InputError(
+                    f"Invalid crs {coordinates.crs_name(stated)!r}. Columns {lonlat[0]!r} and {lonlat[1]!r} "
+                    "are degrees by their names; leave crs= out, or name easting= and northing=."
+                )
+            self.crs = stated or LONLAT
+            self._points_from(lonlat[0], lonlat[1])
+        elif projected[0] is not None and projected[1] is not None:
+            if stated is None:
+                raise InputError(
+                    f"Invalid crs None. Columns {projected[0]!r} and {projected[1]!r} of layer {self.name!r} "
+                    "do not say their coordinate reference system; state it, as in crs='EPSG:26915'."
+                )
+            self.crs = stated
+            self._points_from(projected[0], projected[1])
+        elif not self._locate_text(stated):
+            raise InputError(
+                f"Invalid layer {self.name!r}. No columns of coordinates were found in: "
+                f"{', '.join(columns) or 'none'}. Name them with longitude= and latitude=, or with easting=, "
+                "northing= and crs=."
+            )
+
+    def _points_from(self, first: str, second: str) -> None:
+        self.shapes = coordinates.points(self.frame[first], self.frame[second])
+        self.notes.append(f"places from columns {first!r} and {second!r}")
+
+    def _locate_text(self, stated: pyproj.CRS | None) -> bool:
+        column = find_column(self.frame.columns, coordinates.LOCATION_NAMES)
+        if column is None:
+            return False
+        shapes, forms = coordinates.parse_locations(self.frame[column])
+        if not forms:
+            return False
+        if stated is None and "WKT" in forms:
+            raise InputError(
+                f"Invalid crs None. Column {column!r} of layer {self.name!r} holds well-known text, which "
+                "does not say its coordinate reference system; state it, as in crs='EPSG:4326'."
+            )
+        self.shapes, self.crs = shapes, stated or LONLAT
+        self.notes.append(f"places from column {column!r} ({', '.join(sorted(forms))})")
+        self.frame = self.frame.drop(columns=column)
+        return True
+
+    def find_dates(self, date: str | None, *, wanted: bool) -> None:
+        """Read the dates of the column named or found; `wanted` if they decide which rows are used."""
+        if date is not None:
+            check_columns([date], self.frame.columns, f"Layer {self.name!r}")
+        column = date or find_column(self.frame.columns, dates.DATE_NAMES)
+        if column is None or self.frame.empty:
+            return
+        parsed, formats = dates.parse_dates(self.frame[column], what=column)
+        readable = int(parsed.notna().sum())
+        filled = int(self.frame[column].notna().sum())
+        if (date is not None or wanted) and not readable:
+            raise InputError(
+                f"Invalid date {column!r}. No value of the column can be read as a date (first: "
+                f"{self.frame[column].dropna().astype(str).head(1).tolist()}); write YYYY-MM-DD or "
+                "MM/DD/YYYY, or name another column with date=."
+            )
+        if date is None and readable * 2 < filled:
+            return
+        self.frame = self.frame.assign(**{column: parsed})
+        self.date_column = column
+        self.period = dates.period_of(parsed)
+        read_as = "" if formats == ("dates",) else f", read as {' and '.join(formats)}"
+        self.notes.append(f"dates from column {column!r}{read_as}")
+        if readable < len(parsed):
+            self.notes.append(f"{len(parsed) - readable:,} dates in column {column!r} missing or unreadable")
+
+    def select(self, where: selection.Where | None) -> None:
+        """Keep the rows for which the condition holds."""
+        if where is None:
+            return
+        chosen = selection.choose(self.frame, where, what=f"Layer {self.name!r}")
+        if len(chosen) and not chosen.any():
+            self.remarks.append(
+                f"where= chose none of {len(chosen):,} rows: {selection.examples(self.frame, where)}"
+            )
+        self.drop(~chosen, "not chosen by where=")
+
+    def select_times(
+        self, *, period: str | Period | None, hours: str | None, weekdays: str | Iterable[str] | None
+    ) -> None:
+        """Keep the rows of a period, of hours of the day and of days of the week."""
+        stated = None if period is None else parse_period(period)
+        if self.date_column is None:
+            if hours is not None or weekdays is not None:
+                raise InputError(
+                    f"Invalid {'hours' if hours is not None else 'weekdays'}. Layer {self.name!r} has no "
+                    f"column of dates among: {', '.join(self.frame.columns) or 'none'}; name it with date=."
+                )
+            if stated is not None:
+                self.period = stated
+                self.notes.append(f"period {stated} is stated; there are no dates in the source")
+            return
+        if stated is not None or hours is not None or weekdays is not None:
+            self.drop(self.times().isna().to_numpy(), UNREADABLE_DATE, fault=True)
+        if stated is not None:
+            self.period = stated
+            self.drop(~stated.contains(self.times()), f"outside the period {stated}")
+        if weekdays is not None:
+            days = dates.parse_weekdays(weekdays)
+            self.drop(
+                ~self.times().dt.dayofweek.isin(days).to_numpy(), f"not on the weekdays {_listed(weekdays)}"
+            )
+        if hours is not None:
+            self.drop(~dates.within_hours(self._clock(hours), hours), f"outside the hours {hours}")
+
+    def times(self) -> pd.Series:
+        """Return the dates of the rows in use."""
+        return self.frame[self.date_column]
+
+    def _clock(self, hours: str) -> pd.Series:
+        """Return the dates with times of day, which some tables keep in a column of their own."""
+        moments = self.times()
+        if moments.empty or dates.has_time_of_day(moments):
+            return moments
+        column = find_column(self.frame.columns, dates.TIME_NAMES)
+        if column is None:
+            raise InputError(
+                f"Invalid hours {hours!r}. All dates of layer {self.name!r} are at midnight and no column of "
+                "times was found; leave hours= out, or name a date column that has the time of day."
+            )
+        clock = dates.parse_times(self.frame[column], whole_hours="hour" in column.lower())
+        self.drop(clock.isna().to_numpy(), "time of day missing or unreadable", fault=True)
+        self.frame = self.frame.assign(**{str(self.date_column): self.times() + clock[clock.notna()]})
+        self.notes.append(f"times of day from column {column!r}")
+        return self.times()
+
+    def drop_bad_places(self) -> None:
+        """Leave out rows whose place is missing or cannot be true."""
+        assert self.crs is not None  # locate() comes first
+        bad = coordinates.bad_places(self.shapes, geographic=self.crs.is_geographic)
+        left = np.ones(len(self.frame), dtype=bool)
+        for reason, mask in bad.items():
+            self.drop(mask[left], reason, fault=True)
+            left &= ~mask
+
+    def merge_repeats(self, columns: Sequence[str] | None) -> None:
+        """Keep the first of the rows that are equal in all `columns`."""
+        if columns is None:
+            return
+        repeats = selection.repeated(self.frame, self.shapes, columns, what=f"Layer {self.name!r}")
+        self.ledger = self.ledger.merge(f"same {', '.join(columns)}", int(repeats.sum()))
+        self.narrow(~repeats)
+
+    def exclude(self, places: selection.Places | None) -> None:
+        """Leave out the points at the named places."""
+        if places is None:
+            return
+        assert self.crs is not None  # locate() comes first
+        centres = gpd.GeoSeries(self.shapes, crs=self.crs).to_crs(LONLAT).representative_point()
+        longitudes, latitudes = centres.x.to_numpy(), centres.y.to_numpy()
+        left = np.ones(len(self.frame), dtype=bool)
+        for name, place in selection.named_places(places).items():
+            there = selection.at_place(longitudes, latitudes, place) & left
+            if not there.any():
+                self.remarks.append(f"no feature lies at the excluded place {name}")
+            self.drop(there[left], f"place excluded by name: {name}")
+            left &= ~there
+
+    def drop(self, mask: np.ndarray, reason: str, *, fault: bool = False) -> None:
+        """Leave out the rows where `mask` is true; a `fault` of the data is also warned of."""
+        rows = int(mask.sum())
+        self.ledger = self.ledger.drop(reason, rows)
+        if rows and fault:
+            self.faults[reason] = self.faults.get(reason, 0) + rows
+        self.narrow(~mask)
+
+    def narrow(self, chosen: np.ndarray) -> None:
+        """Keep the rows where `chosen` is true, already accounted for."""
+        if not chosen.all():
+            self.frame = self.frame.loc[chosen]
+            self.shapes = self.shapes[chosen]
+
+
+def _has_geometry(frame: pd.DataFrame) -> bool:
+    return isinstance(frame, gpd.GeoDataFrame) and frame.active_geometry_name is not None
+
+
+def _listed(weekdays: str | Iterable[str]) -> str:
+    return weekdays if isinstance(weekdays, str) else ", ".join(weekdays)
+
+
+def no_crs(name: str) -> str:
+    """Return the message for a layer without a CRS."""
+    return (
+        f"Invalid crs None. Layer {name!r} does not say its coordinate reference system; state it, as in "
+        "crs='EPSG:4326' for longitude and latitude."
+    )
