@@ -1,0 +1,1 @@
+"""Numbers only: codes, tables, counts and weights; no maps, no pandas, no files."""

@@ -1,0 +1,270 @@
+"""Every compiled loop of the engine, in one file because numba's cache does not see edits elsewhere.
+
+Three subjects: *blocks* (run-length events of the codes and the sums taken over them), *quadratics*
+(bounded coordinate descent) and *rows* (likelihoods of a few collapsed rows and their Newton fit).
+No fastmath: the same input gives the same bits, whatever the number of threads.
+"""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+TILE = 256
+LANES = 8
+POISSON, NB1, NB2 = 0, 1, 2
+COEFFICIENT_CAP = 10.0
+LOG_DISPERSION_FLOOR = -12.0
+LOG_DISPERSION_CEILING = 12.0
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+# Adding 1.5 * 2**52 leaves the nearest integer in the low bits of a double.
+_ROUNDER = 6755399441055744.0
+
+_compile = numba.njit(cache=True, nogil=True)
+
+
+# ---------------------------------------------------------------- blocks
+
+
+@_compile
+def count_changes(codes: Any, n_changes: Any) -> None:
+    """Add 1 at every cell whose code differs from the cell before."""
+    for cell in range(1, codes.size):
+        if codes[cell] != codes[cell - 1]:
+            n_changes[cell] += 1
+
+
+@_compile
+def list_changes(codes: Any, local: Any, cursor: Any, origin: Any, target: Any) -> None:
+    """Write the level left and the level entered of every change, at the cursor of its cell."""
+    for cell in range(1, codes.size):
+        if codes[cell] != codes[cell - 1]:
+            place = cursor[cell]
+            origin[place] = local[codes[cell - 1]]
+            target[place] = local[codes[cell]]
+            cursor[cell] = place + 1
+
+
+@_compile
+def exponentials(values: Any, scratch: Any, scratch_bits: Any, result: Any, result_bits: Any) -> None:
+    """Exponential of every value, to 1 ulp, clipped to [-700, 700]; loops that the compiler vectorises."""
+    for k in range(values.size):
+        scratch[k] = min(max(values[k], -700.0), 700.0) * _LOG2_E + _ROUNDER
+    for k in range(values.size):
+        power = scratch[k] - _ROUNDER
+        rest = (min(max(values[k], -700.0), 700.0) - power * _LN2_HIGH) - power * _LN2_LOW
+        series = 1.0 / 6227020800.0
+        series = series * rest + 1.0 / 479001600.0
+        series = series * rest + 1.0 / 39916800.0
+        series = series * rest + 1.0 / 3628800.0
+        series = series * rest + 1.0 / 362880.0
+        series = series * rest + 1.0 / 40320.0
+        series = series * rest + 1.0 / 5040.0
+        series = series * rest + 1.0 / 720.0
+        series = series * rest + 1.0 / 120.0
+        series = series * rest + 1.0 / 24.0
+        series = series * rest + 1.0 / 6.0
+        series = series * rest + 0.5
+        series = series * rest + 1.0
+        result[k] = series * rest + 1.0
+    for k in range(values.size):
+        result_bits[k] += scratch_bits[k] << 52
+
+
+@_compile
+def _load(array: Any, row: Any) -> Any:
+    """Eight lanes of a row, as values: arrays may overlap for all the compiler knows, values cannot."""
+    return (
+        array[row, 0], array[row, 1], array[row, 2], array[row, 3],
+        array[row, 4], array[row, 5], array[row, 6], array[row, 7],
+    )  # fmt: skip
+
+
+@_compile
+def _store(array: Any, row: Any, lanes: Any) -> None:
+    array[row, 0], array[row, 1], array[row, 2], array[row, 3] = lanes[0], lanes[1], lanes[2], lanes[3]
+    array[row, 4], array[row, 5], array[row, 6], array[row, 7] = lanes[4], lanes[5], lanes[6], lanes[7]
+
+
+@_compile
+def _add(a: Any, b: Any) -> Any:
+    return (
+        a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5], a[6] + b[6], a[7] + b[7],
+    )  # fmt: skip
+
+
+@_compile
+def _subtract(a: Any, b: Any) -> Any:
+    return (
+        a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5], a[6] - b[6], a[7] - b[7],
+    )  # fmt: skip
+
+
+@_compile
+def sweep_block(
+    first: Any, last: Any, pointer: Any, origin: Any, target: Any,
+    contribution: Any, intercept: Any, exposure: Any, fold: Any, first_lane: int,
+    histogram: Any, inside: Any, outside: Any,
+) -> None:  # fmt: skip
+    """Sum exposure x exp(eta) of one block for eight lanes: by level, by lane, and over the cells left out.
+
+    A level's sum is the prefix sum where a run of it ends minus the prefix sum where it began, so the
+    work of a block is the number of its runs, not cells x columns.
+    """
+    n_cells = pointer.size - 1
+    eta = np.zeros((TILE, LANES))
+    mean = np.empty((TILE, LANES))
+    scratch = np.empty(TILE * LANES)
+    flat_eta = eta.reshape(-1)
+    flat_mean = mean.reshape(-1)
+    scratch_bits = scratch.view(np.int64)
+    mean_bits = flat_mean.view(np.int64)
+    running = _load(intercept, 0)
+    for level in first:
+        running = _add(running, _load(contribution, level))
+    prefix = _load(np.zeros((1, LANES)), 0)
+    for begin in range(0, n_cells, TILE):
+        n_rows = min(TILE, n_cells - begin)
+        for row in range(n_rows):
+            for event in range(pointer[begin + row], pointer[begin + row + 1]):
+                change = _subtract(_load(contribution, target[event]), _load(contribution, origin[event]))
+                running = _add(running, change)
+            _store(eta, row, running)
+        exponentials(flat_eta, scratch, scratch_bits, flat_mean, mean_bits)
+        for row in range(n_rows):
+            cell = begin + row
+            for event in range(pointer[cell], pointer[cell + 1]):
+                _store(histogram, origin[event], _add(_load(histogram, origin[event]), prefix))
+                _store(histogram, target[event], _subtract(_load(histogram, target[event]), prefix))
+            if exposure.size > 0:
+                for lane in range(LANES):
+                    mean[row, lane] *= exposure[cell]
+            if fold.size > 0:
+                excluded = fold[cell] - first_lane
+                if 0 <= excluded < LANES:
+                    outside[excluded] += mean[row, excluded]
+                    mean[row, excluded] = 0.0
+            prefix = _add(prefix, _load(mean, row))
+    for level in last:
+        _store(histogram, level, _add(_load(histogram, level), prefix))
+    _store(inside, 0, _add(_load(inside, 0), prefix))
+
+
+@_compile
+def hessian_block(
+    first: Any, pointer: Any, origin: Any, target: Any, contribution: Any, intercept: Any, exposure: Any,
+    column_start: Any, column_end: Any, value_start: Any, values: Any, hessian: Any,
+) -> None:  # fmt: skip
+    """Add the upper triangle of sum mu x x' of one block; x = 1 and then the chosen columns.
+
+    A level switches the chosen columns [column_start, column_end) of its variable to the numbers at
+    `value_start` in `values`. Cells between two changes of x are added at once.
+    """
+    size = hessian.shape[0]
+    row = np.zeros(size)
+    row[0] = 1.0
+    running = intercept
+    for level in first:
+        running += contribution[level]
+        offset = value_start[level] - column_start[level]
+        for column in range(column_start[level], column_end[level]):
+            row[column] = values[offset + column]
+    pending = 0.0
+    for cell in range(pointer.size - 1):
+        stale = False
+        for event in range(pointer[cell], pointer[cell + 1]):
+            entered = target[event]
+            if column_end[entered] > column_start[entered]:
+                stale = True
+                break
+        if stale:
+            _add_outer(hessian, row, pending)
+            pending = 0.0
+        for event in range(pointer[cell], pointer[cell + 1]):
+            entered = target[event]
+            running += contribution[entered] - contribution[origin[event]]
+            offset = value_start[entered] - column_start[entered]
+            for column in range(column_start[entered], column_end[entered]):
+                row[column] = values[offset + column]
+        mean = math.exp(min(max(running, -700.0), 700.0))
+        if exposure.size > 0:
+            mean *= exposure[cell]
+        pending += mean
+    _add_outer(hessian, row, pending)
+
+
+@_compile
+def _add_outer(hessian: Any, row: Any, weight: float) -> None:
+    """Add weight x x' to the upper triangle, skipping the columns that are zero."""
+    size = row.size
+    for i in range(size):
+        if row[i] != 0.0:
+            scaled = weight * row[i]
+            for j in range(i, size):
+                hessian[i, j] += scaled * row[j]
+
+
+@_compile
+def pattern_sums(pattern: Any, codes: Any, values: Any, result: Any) -> None:
+    """Add every cell's value (1 if there are none) to result[pattern, code]."""
+    if values.size == 0:
+        for cell in range(pattern.size):
+            result[pattern[cell], codes[cell]] += 1.0
+    else:
+        for cell in range(pattern.size):
+            result[pattern[cell], codes[cell]] += values[cell]
+
+
+# ---------------------------------------------------------------- quadratics
+
+
+@_compile
+def descend(
+    hessian: Any, gradient: Any, coefficient: Any, penalty: float, ridge: float,
+    lower: Any, upper: Any, tolerance: float, max_passes: int,
+) -> Any:  # fmt: skip
+    """Minimise the quadratic model plus elastic-net penalty by coordinate descent; return the new point.
+
+    Entry 0 is the intercept: no penalty, no bounds. `gradient` is the smooth gradient at `coefficient`.
+    """
+    size = gradient.size
+    point = coefficient.copy()
+    slope = gradient.copy()
+    everything = True
+    for _ in range(max_passes):
+        worst = 0.0
+        for j in range(size):
+            curvature = hessian[j, j]
+            old = point[j]
+            if j == 0:
+                total = curvature
+                new = old - slope[j] / total if total > 0.0 else old
+            else:
+                total = curvature + ridge
+                if (old == 0.0 and not everything) or total <= 0.0:
+                    continue
+                target = curvature * old - slope[j]
+                if target > penalty:
+                    new = (target - penalty) / total
+                elif target < -penalty:
+                    new = (target + penalty) / total
+                else:
+                    new = 0.0
+                new = min(max(new, lower[j]), upper[j])
+            change = new - old
+            if change != 0.0:
+                point[j] = new
+                for k in range(size):
+                    slope[k] += hessian[j, k] * change
+                worst = max(worst, abs(change) * total)
+        if worst <= tolerance:
+            if everything:
+                break
+            everything = True
+        else:
+            everything = False
+    return point
