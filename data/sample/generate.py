@@ -12,9 +12,12 @@ The city is laid out in local metres (east and north of the crossing of Independ
 of the area) and written in degrees.
 """
 
+# ruff: noqa: E501  (tables of words, and the tables of the README, do not wrap)
+
 import csv
 import datetime
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -135,14 +138,21 @@ PARK = ((-1010, 1190), (-830, 1120), (-250, 1210), (70, 1280), (20, 1500), (-380
 SLIVER = ((1190.0, -652.0), (1247.0, -646.0), (1218.0, -643.0))  # 57 m long, 9 m wide at most
 
 NEIGHBOURHOODS = {  # local metres, approximate
-    "Paseo West": ((-2750, -420), (-2065, -430), (-2065, 1000), (-2750, 900)),
+    "Paseo West": ((-2750, -420), (-2065, -430), (-2065, 8), (-2065, 1000), (-2750, 900)),
     "Independence Plaza": ((-2065, -430), (-810, -450), (-810, 5), (-2065, 8)),
-    "Pendleton Heights": ((-2065, 8), (-810, 5), (-810, 1800), (-2065, 1400)),
+    "Pendleton Heights": ((-2065, 8), (-810, 5), (-810, 1800), (-2065, 1400), (-2065, 1000)),
     "Scarritt Point": ((-810, 5), (340, -5), (330, 1800), (-810, 1800)),
-    "Lykins": ((-810, -450), (700, -440), (700, -5), (340, -5), (-810, 5)),
+    "Lykins": ((-810, -450), (-350, -445), (700, -440), (700, -5), (340, -5), (-810, 5)),
     "Indian Mound": ((340, -5), (700, -5), (2700, 10), (2700, 1000), (1500, 1750), (330, 1800)),
     "Sheffield": ((700, -440), (2700, -430), (2700, 10), (700, -5)),
-    "Forgotten Homes": ((-2750, -2100), (-350, -2050), (-350, -445), (-810, -450), (-2065, -430), (-2750, -420)),
+    "Forgotten Homes": (
+        (-2750, -2100),
+        (-350, -2050),
+        (-350, -445),
+        (-810, -450),
+        (-2065, -430),
+        (-2750, -420),
+    ),
     "Ashland Ridge": ((-350, -2050), (2700, -2050), (2700, -430), (700, -440), (-350, -445)),
 }
 
@@ -216,7 +226,9 @@ def nearest(positions, others):
 
 def density(positions, points, radius):
     """Quartic kernel density, features per square metre."""
-    squared = (positions[:, None, 0] - points[None, :, 0]) ** 2 + (positions[:, None, 1] - points[None, :, 1]) ** 2
+    squared = (positions[:, None, 0] - points[None, :, 0]) ** 2 + (
+        positions[:, None, 1] - points[None, :, 1]
+    ) ** 2
     return 3.0 / (math.pi * radius**2) * (np.clip(1.0 - squared / radius**2, 0.0, None) ** 2).sum(axis=1)
 
 
@@ -263,7 +275,10 @@ def is_on_gladstone(column, row, along_row):
 def build_streets():
     """Segments between crossings: a list of dicts with name, road_class, block (the hundred), line."""
     random = np.random.RandomState(SEED + 1)
-    easts = [(k - 20) * 135.0 + (0.0 if k in (BENTON, HARDESTY) else random.uniform(-7, 7)) for k in range(len(COLUMNS))]
+    easts = [
+        (k - 20) * 135.0 + (0.0 if k in (BENTON, HARDESTY) else random.uniform(-7, 7))
+        for k in range(len(COLUMNS))
+    ]
     norths = [(k - INDEPENDENCE) * BLOCK + random.uniform(-7, 7) for k in range(len(ROWS))]
     norths[INDEPENDENCE] = 0.0
     segments = []
@@ -296,15 +311,21 @@ def build_streets():
             if row in missing and not gladstone:
                 continue
             line = [node(column, row, easts, norths), node(column, row + 1, easts, norths)]
-            hundred = ST_JOHN - row if row < ST_JOHN else -(row - ST_JOHN)  # north of St John Avenue: N, counted up
+            hundred = (
+                ST_JOHN - row if row < ST_JOHN else -(row - ST_JOHN)
+            )  # north of St John Avenue: N, counted up
             add("Gladstone Boulevard" if gladstone else name, 100 * hundred, line)
     for step in range(3):  # Gladstone's diagonal, from crossing to crossing
         line = [node(15 + step, 18 + step, easts, norths), node(16 + step, 19 + step, easts, norths)]
         add("Gladstone Boulevard", 100 * (ST_JOHN - 18 - step), line)
 
-    segments = [s for s in segments if not inside([np.mean(s["line"], axis=0)], PARK)[0] or s["name"] == "Cliff Drive"]
+    segments = [
+        s for s in segments if not inside([np.mean(s["line"], axis=0)], PARK)[0] or s["name"] == "Cliff Drive"
+    ]
 
-    crossings = [k for k, name in enumerate(COLUMNS) if ROAD_CLASSES.get(name) == "secondary"]  # over the motorway
+    crossings = [
+        k for k, name in enumerate(COLUMNS) if ROAD_CLASSES.get(name) == "secondary"
+    ]  # over the motorway
     ramps = []
     for column in crossings:
         top = node(column, 0, easts, norths)
@@ -312,9 +333,11 @@ def build_streets():
         ramps.append(bottom)
         add(COLUMNS[column], 100 * ST_JOHN, [top, bottom])
     ends = [(-2750.0, ramps[0][1] + 40.0), *ramps, (2750.0, ramps[-1][1] - 30.0)]
-    for k, (first, last) in enumerate(zip(ends, ends[1:], strict=False)):
+    for k, (first, last) in enumerate(itertools.pairwise(ends)):
         middle = [tuple(np.add(first, np.multiply(t, np.subtract(last, first)))) for t in (0.25, 0.5, 0.75)]
-        bent = [(e, -1965.0 + 55.0 * math.sin(e / 1300.0)) if 0 < k < len(ends) - 2 else (e, n) for e, n in middle]
+        bent = [
+            (e, -1965.0 + 55.0 * math.sin(e / 1300.0)) if 0 < k < len(ends) - 2 else (e, n) for e, n in middle
+        ]
         segments.append({"name": "I-70", "road_class": "motorway", "block": 0, "line": [first, *bent, last]})
     return segments
 
@@ -349,24 +372,34 @@ def build_points(name, segments, anchors):
     """Clustered points of one factor, over the area and 500 m around it."""
     law = FACTORS[name]
     random = np.random.RandomState(SEED + 10 + list(FACTORS).index(name))
-    parents = np.column_stack([random.uniform(-3000, 3000, law["parents"]), random.uniform(-2400, 2100, law["parents"])])
-    if law["kind"] is not None:  # what is active is also found along the avenue that was treated, and elsewhere
+    parents = np.column_stack(
+        [random.uniform(-3000, 3000, law["parents"]), random.uniform(-2400, 2100, law["parents"])]
+    )
+    if (
+        law["kind"] is not None
+    ):  # what is active is also found along the avenue that was treated, and elsewhere
         along = [(-560, 40), (180, -50), (760, 60), (1290, -30), (-1240, -700), (1900, -1330), (-1230, 350)]
         picked = random.permutation(len(along))[:5]
         parents = np.vstack([parents, np.asarray(along, dtype=float)[picked] + random.normal(0, 90, (5, 2))])
     children = random.poisson(law["children"], len(parents))
     points = np.repeat(parents, children, axis=0) + random.normal(0, law["spread"], (children.sum(), 2))
-    kept = (np.abs(points[:, 0]) < 2950) & (points[:, 1] > -2350) & (points[:, 1] < 2050) & ~inside(points, PARK)
+    kept = (
+        (np.abs(points[:, 0]) < 2950) & (points[:, 1] > -2350) & (points[:, 1] < 2050) & ~inside(points, PARK)
+    )
     points = points[kept]
     if law["on_street"]:
         distance, which = nearest(points, anchors)
-        points = np.where((distance < 120.0)[:, None], anchors[which] + random.normal(0, 14, points.shape), points)
+        points = np.where(
+            (distance < 120.0)[:, None], anchors[which] + random.normal(0, 14, points.shape), points
+        )
     return np.unique(np.round(points, 1), axis=0)
 
 
 def date_time(random, first, last):
     day = first + datetime.timedelta(days=int(random.randint(0, (last - first).days + 1)))
-    return datetime.datetime.combine(day, datetime.time(int(random.randint(6, 22)), int(random.randint(0, 60))))
+    return datetime.datetime.combine(
+        day, datetime.time(int(random.randint(6, 22)), int(random.randint(0, 60)))
+    )
 
 
 def build_requests(points_of, segments, anchors, owners):
@@ -387,10 +420,23 @@ def build_requests(points_of, segments, anchors, owners):
     for issue_type, sub_types, group, count in OTHER_REPORTS:
         for _ in range(count):
             where = anchors[random.randint(len(anchors))] + random.normal(0, 12, 2)
-            drafts.append((issue_type, sub_types[random.randint(len(sub_types))], group, where, random.uniform() < 0.03))
+            drafts.append(
+                (issue_type, sub_types[random.randint(len(sub_types))], group, where, random.uniform() < 0.03)
+            )
     opened = [date_time(random, REPORTS_FROM, REPORTS_TO) for _ in drafts]
     order = sorted(range(len(drafts)), key=lambda k: (opened[k], k))
-    statuses = ("resolved", "Resolved", "RESOLVED", "closed", "Closed", "assigned", "Referred", "received", "active", "New")
+    statuses = (
+        "resolved",
+        "Resolved",
+        "RESOLVED",
+        "closed",
+        "Closed",
+        "assigned",
+        "Referred",
+        "received",
+        "active",
+        "New",
+    )
     weights = np.array([0.42, 0.22, 0.04, 0.12, 0.06, 0.05, 0.03, 0.02, 0.02, 0.02])
     rows, counts = [], {"cancelled": 0, "no location": 0, "false origin": 0, "duplicate": 0}
     for number, k in enumerate(order):
@@ -409,7 +455,9 @@ def build_requests(points_of, segments, anchors, owners):
         elif dirt < 0.020:
             location = "POINT (-103.89058 35.79752)"
         days = int(random.gamma(1.3, 12.0)) if status.lower() in ("resolved", "closed", "canceled") else None
-        updated = opened[k] + datetime.timedelta(days=days if days is not None else int(random.randint(0, 60)), hours=3)
+        updated = opened[k] + datetime.timedelta(
+            days=days if days is not None else int(random.randint(0, 60)), hours=3
+        )
         source = ("PHONE", "myKCMO", "WEB", "EMAIL")[random.choice(4, p=[0.45, 0.35, 0.15, 0.05])]
         row = {
             "reported_issue": f"{2021000000 + 137 * number + int(random.randint(137))}",
@@ -459,7 +507,9 @@ def violent_intensity(segments, anchors, owners, lengths, points_of):
 def occurrence(random, year):
     """A date and time: somewhat more in summer, on weekend nights and in the evening."""
     while True:
-        day = datetime.date(year, 1, 1) + datetime.timedelta(days=int(random.randint(0, 365 + (year == 2024))))
+        day = datetime.date(year, 1, 1) + datetime.timedelta(
+            days=int(random.randint(0, 365 + (year == 2024)))
+        )
         season = 1 + 0.15 * math.cos(2 * math.pi * (day.timetuple().tm_yday - 200) / 365)
         if random.uniform() * 1.35 < season * (1.15 if day.weekday() >= 5 else 0.97):
             break
@@ -483,10 +533,19 @@ def draw_incidents(intensity, segments, anchors, owners):
         for year, share in zip(YEARS, YEAR_SHARES, strict=True):
             for place in np.repeat(np.arange(len(anchors)), random.poisson(expected * share)):
                 kind = kinds[random.choice(len(kinds), p=shares / shares.sum())]
-                incidents.append({"place": int(place), "when": occurrence(random, year), "kind": kind, "violent": violent})
+                incidents.append(
+                    {"place": int(place), "when": occurrence(random, year), "kind": kind, "violent": violent}
+                )
     for _ in range(45):  # what is booked at a station is recorded at its door
         kind = NOT_VIOLENT[7]
-        incidents.append({"place": STATION, "when": occurrence(random, 2022 + random.randint(3)), "kind": kind, "violent": False})
+        incidents.append(
+            {
+                "place": STATION,
+                "when": occurrence(random, 2022 + random.randint(3)),
+                "kind": kind,
+                "violent": False,
+            }
+        )
     return incidents
 
 
@@ -528,7 +587,13 @@ def build_crime(incidents, segments, anchors, owners):
         drafts.append((min(reported, datetime.datetime(2024, 12, 31, 23, 59)), incident))
     drafts.sort(key=lambda draft: draft[0])
     rows = {year: [] for year in YEARS}
-    ledger = {"reports": 0, "violent_reports": 0, "violent_faults": {}, "violent_usable_inside": 0, "in_two_files": 0}
+    ledger = {
+        "reports": 0,
+        "violent_reports": 0,
+        "violent_faults": {},
+        "violent_usable_inside": 0,
+        "in_two_files": 0,
+    }
     within = inside_area(anchors)
     serial = dict.fromkeys(YEARS, 0)
     for reported, incident in drafts:
@@ -537,7 +602,9 @@ def build_crime(incidents, segments, anchors, owners):
         segment = segments[owners[incident["place"]]]
         longitude, latitude = to_degrees(anchors[incident["place"]])
         ibrs, offense, description, _, firearm, domestic = incident["kind"]
-        ended = incident["when"] + datetime.timedelta(hours=0 if incident["violent"] else int(random.randint(0, 14)))
+        ended = incident["when"] + datetime.timedelta(
+            hours=0 if incident["violent"] else int(random.randint(0, 14))
+        )
         east, north = anchors[incident["place"]]
         row = {
             "Report_No": f"KC{year % 100}{serial[year]:06d}",
@@ -571,7 +638,11 @@ def build_crime(incidents, segments, anchors, owners):
         if len(written) > 1 and row["Location"].startswith("POINT (-94") and random.uniform() < 0.03:
             written[0]["Location"] = ""  # another row of the report has the place
         if random.uniform() < 0.02 and ibrs:
-            second = {"Offense": "Property Damage", "IBRS": "290", "Description": "Destruction/Damage/Vandalism of Property"}
+            second = {
+                "Offense": "Property Damage",
+                "IBRS": "290",
+                "Description": "Destruction/Damage/Vandalism of Property",
+            }
             written.append(dict(row, Involvement="VIC", **second))
         rows[year] += written
         if (reported.month, reported.day) >= (12, 20) and year < 2024 and random.uniform() < 0.35:
@@ -626,7 +697,9 @@ def write_shapes(folder, segments):
     """Boundary, streets, the treated stretch and the neighbourhoods."""
     area = {"type": "Polygon", "coordinates": [ring(OUTLINE), ring(PARK[::-1]), ring(SLIVER[::-1])]}
     note = "Synthetic. Approximate outline; the large hole is a park like Kessler Park, the small one a digitising fault."
-    write_features(folder / "boundary.geojson", [({"name": "Kansas City north-east (synthetic)"}, area)], note)
+    write_features(
+        folder / "boundary.geojson", [({"name": "Kansas City north-east (synthetic)"}, area)], note
+    )
     features = [
         (
             {"name": s["name"], "road_class": s["road_class"]},
@@ -634,21 +707,31 @@ def write_shapes(folder, segments):
         )
         for s in segments
     ]
-    write_features(folder / "streets.geojson", features, "Synthetic. Names of real streets at approximate places.")
+    write_features(
+        folder / "streets.geojson", features, "Synthetic. Names of real streets at approximate places."
+    )
     first, last = (-20 + BENTON) * 135.0 - 1, (-20 + HARDESTY) * 135.0 + 20
-    stretch = [s["line"] for s in segments if s["name"] == "Independence Avenue" and first < s["line"][0][0] < last - 60]
+    stretch = [
+        s["line"]
+        for s in segments
+        if s["name"] == "Independence Avenue" and first < s["line"][0][0] < last - 60
+    ]
     line = [list(to_degrees(stretch[0][0])), *(list(to_degrees(part[-1])) for part in stretch)]
     properties = {
         "name": "Independence Avenue", "from_street": "Benton Boulevard", "to_street": "Hardesty Avenue",
         "start": "2023-11-29", "days": 90, "status": "treated",
     }  # fmt: skip
     note = "The stretch of the publicly reported 90-day initiative, at its approximate place."
-    write_features(folder / "treated.geojson", [(properties, {"type": "LineString", "coordinates": line})], note)
+    write_features(
+        folder / "treated.geojson", [(properties, {"type": "LineString", "coordinates": line})], note
+    )
     polygons = [
         ({"name": name, "approximate": True}, {"type": "Polygon", "coordinates": [ring(corners)]})
         for name, corners in NEIGHBOURHOODS.items()
     ]
-    write_features(folder / "neighbourhoods.geojson", polygons, "Synthetic. Names in use there, outlines invented.")
+    write_features(
+        folder / "neighbourhoods.geojson", polygons, "Synthetic. Names in use there, outlines invented."
+    )
 
 
 def write_businesses(folder, segments, anchors, owners):
