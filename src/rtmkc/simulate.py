@@ -157,7 +157,7 @@ def simulate_city(
     noise_range : float
         Its range in cells: the covariance is ``variance * exp(-distance / range)``.
     gradient : float
-        Log of how much busier the centre is than the edge, for factors and incidents alike; 0 is none.
+        Log of how much busier the centre is than the outskirts, for factors and incidents alike; 0 is none.
     snap_to_centres : bool
         Put the features at the centres of their cells.
     n_parents, n_children : float
@@ -239,11 +239,13 @@ def simulate_city(
     mean *= n_incidents / mean.sum()
     intensity = mean
     if noise_variance > 0:
-        field_ = gaussian_field(
+        noise = gaussian_field(
             noise_stream, n_rows, n_columns, variance=noise_variance, range_cells=noise_range
         )
-        intensity = mean * np.exp(grid.to_vector(field_) - noise_variance / 2)
+        intensity = mean * np.exp(grid.to_vector(noise) - noise_variance / 2)
 
+    for values in (mean, intensity, *exposed.values()):
+        values.setflags(write=False)
     cells = np.repeat(np.arange(grid.n_cells), count_stream.poisson(intensity))
     return SimulatedCity(
         area=grid.area,
