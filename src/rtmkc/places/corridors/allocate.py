@@ -63,7 +63,9 @@ class Allocation:
         return values
 
 
-def allocate(grid: Grid, network: StreetNetwork, *, radius_m: float = 150.0, spacing_m: float = 25.0) -> Allocation:
+def allocate(
+    grid: Grid, network: StreetNetwork, *, radius_m: float = 150.0, spacing_m: float = 25.0
+) -> Allocation:
     """Split every cell among the street segments around it.
 
     Parameters
@@ -117,7 +119,18 @@ def allocate(grid: Grid, network: StreetNetwork, *, radius_m: float = 150.0, spa
     index[grid.rows, grid.columns] = np.arange(grid.n_cells)
     starts = np.zeros(network.n_segments + 1, dtype=np.int64)
     nothing_yet = np.empty(0, dtype=np.int64), np.empty(0)
-    points = (segment, eastings, northings, share, index, grid.west, grid.north, grid.cell_size, radius, radius / 2)
+    points = (
+        segment,
+        eastings,
+        northings,
+        share,
+        index,
+        grid.west,
+        grid.north,
+        grid.cell_size,
+        radius,
+        radius / 2,
+    )
     count_near_cells(*points, starts, *nothing_yet, False)
     starts = np.cumsum(starts)
     cells, claims = np.empty(starts[-1], dtype=np.int64), np.empty(starts[-1])
@@ -130,7 +143,9 @@ def allocate(grid: Grid, network: StreetNetwork, *, radius_m: float = 150.0, spa
     return Allocation((diags_array(scale) @ claim).tocsr(), has_street, radius, radius / 2, spacing)
 
 
-def _points_along(network: StreetNetwork, spacing_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _points_along(
+    network: StreetNetwork, spacing_m: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cut segments into equal pieces; return for each piece its segment, middle and length."""
     lines = network.segments.geometry.to_numpy()
     lengths = network.segments["length_m"].to_numpy()

@@ -50,7 +50,20 @@ class Record(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def count_near_cells(
-    segment, eastings, northings, share, index, west, north, cell_size, radius, bandwidth, starts, cells, weights, fill
+    segment,
+    eastings,
+    northings,
+    share,
+    index,
+    west,
+    north,
+    cell_size,
+    radius,
+    bandwidth,
+    starts,
+    cells,
+    weights,
+    fill,
 ):
     """Collect, segment by segment, the cells within `radius` of its points, with their kernel weights.
 
@@ -171,9 +184,81 @@ def paths_from(start, graph, prize, open_block, rule, work, record):
 
 
 @njit(cache=True, nogil=True)
-def best_of_every_start(starts, graph, prize, open_block, rule, work, record, value, length, n_within, n_visited):
+def best_of_every_start(
+    starts, graph, prize, open_block, rule, work, record, value, length, n_within, n_visited
+):
     """Run `paths_from` for many starts and keep the best value, its length and the two counts of each."""
     for position in range(len(starts)):
         found = paths_from(starts[position], graph, prize, open_block, rule, work, record)
         value[position], length[position] = found[0], found[1]
         n_within[position], n_visited[position] = found[4], found[5]
+
+
+@njit(cache=True, nogil=True)
+def sweep_seams(
+    surplus, toll, moves, cell_size, shortest, longest, tie, best, length, steps, diagonals, choice
+):
+    """Find, for every cell, the monotone path ending there with the largest sum, among those of allowed length.
+
+    Parameters
+    ----------
+    surplus : ndarray, shape (n_rows, n_columns)
+        What a cell adds; -inf for walls, and in the outermost rows and columns.
+    toll : ndarray, shape (3, n_rows, n_columns)
+        0 where a move into a cell is allowed, else -inf.
+    moves : ndarray of int, shape (3, 3)
+        Of every move: rows down, columns to the right, and whether it is diagonal.
+    cell_size, shortest, longest : float
+        Metres.
+    tie : float
+        Sums that differ by no more are equal; the shorter path is then kept.
+    best, length, steps, diagonals : ndarray, shape (n_rows, n_columns)
+        Written: best sum (-inf if there is no path), its length, number of steps and diagonal steps among them.
+    choice : ndarray of uint8, shape (n_steps + 1, n_diagonals + 1, n_rows, n_columns) or 0 everywhere
+        Written if it has a size: the last move of the best path with that many steps and diagonals.
+    """
+    n_rows, n_columns = surplus.shape
+    most_steps = int(longest / cell_size)
+    most_diagonals = int(longest / (cell_size * np.sqrt(2.0)))
+    previous = np.full((most_diagonals + 1, n_rows, n_columns), -np.inf)
+    current = np.full((most_diagonals + 1, n_rows, n_columns), -np.inf)
+    previous[0] = surplus
+    best[:] = -np.inf
+    length[:] = np.inf
+    for step in range(1, most_steps + 1):
+        for diagonal in range(min(step, most_diagonals) + 1):
+            metres = (step - diagonal + diagonal * np.sqrt(2.0)) * cell_size
+            if metres > longest:
+                break
+            for row in range(1, n_rows - 1):
+                into = current[diagonal, row]
+                into[:] = -np.inf
+                for move in range(3):
+                    from_diagonal = diagonal - moves[move, 2]
+                    if from_diagonal < 0:
+                        continue
+                    source = previous[from_diagonal, row - moves[move, 0]]
+                    cost = toll[move, row]
+                    shift = moves[move, 1]
+                    if choice.size > 0:
+                        for column in range(1, n_columns - 1):
+                            if source[column - shift] + cost[column] > into[column]:
+                                choice[step, diagonal, row, column] = move
+                    for column in range(1, n_columns - 1):
+                        into[column] = max(into[column], source[column - shift] + cost[column])
+                for column in range(1, n_columns - 1):
+                    into[column] += surplus[row, column]
+                if metres < shortest:
+                    continue
+                for column in range(1, n_columns - 1):
+                    value = into[column]
+                    if value > best[row, column] + tie or (
+                        value > -np.inf
+                        and value >= best[row, column] - tie
+                        and metres < length[row, column] - 1e-6
+                    ):
+                        best[row, column] = value
+                        length[row, column] = metres
+                        steps[row, column] = step
+                        diagonals[row, column] = diagonal
+        previous, current = current, previous

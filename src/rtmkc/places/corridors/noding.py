@@ -134,7 +134,9 @@ def _insert_touching_ends(lines: np.ndarray, snap_m: float) -> np.ndarray:
 def _with_vertices(line: shapely.LineString, added: np.ndarray) -> shapely.LineString:
     coordinates = shapely.get_coordinates(line)
     chainage = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(coordinates, axis=0).T))])
-    present = {(round(easting, _MILLIMETRES), round(northing, _MILLIMETRES)) for easting, northing in coordinates}
+    present = {
+        (round(easting, _MILLIMETRES), round(northing, _MILLIMETRES)) for easting, northing in coordinates
+    }
     new = np.array(
         [
             pair

@@ -30,7 +30,16 @@ _NAME_COLUMNS = (
     "name", "street", "streetname", "stname", "strname", "fullname", "fullstname", "streetfullname", "fullstreet",
     "roadname", "rdname", "streetnam", "street_n", "stnam", "road", "label", "namelsad",
 )  # fmt: skip
-_CLASS_COLUMNS = ("highway", "roadclass", "rdclass", "fclass", "functionalclass", "funcclass", "mtfcc", "class")
+_CLASS_COLUMNS = (
+    "highway",
+    "roadclass",
+    "rdclass",
+    "fclass",
+    "functionalclass",
+    "funcclass",
+    "mtfcc",
+    "class",
+)
 _NO_NAME = re.compile(r"(un-?named|un-?known|no ?name|none|null|nan|n/?a|<null>)\b.*|[\W_]*", re.IGNORECASE)
 
 
@@ -228,7 +237,9 @@ class StreetNetwork:
             the nearest other street within 150 m where only nameless lines meet.
         """
         names = [found for found in self.segments["name"].to_numpy()[self.segments_at(node)] if found]
-        others = sorted({found for found in names if found != street}, key=lambda found: (-names.count(found), found))
+        others = sorted(
+            {found for found in names if found != street}, key=lambda found: (-names.count(found), found)
+        )
         if others:
             return str(others[0])
         if self.degrees[node] <= 1:
@@ -259,7 +270,9 @@ def _find_column(frame: pd.DataFrame, given: str | None, known: tuple[str, ...])
     if given is not None:
         check_columns([given], frame.columns, "The street layer")
         return given
-    loose = {re.sub(r"[^a-z0-9]", "", str(column).lower()): str(column) for column in reversed(list(frame.columns))}
+    loose = {
+        re.sub(r"[^a-z0-9]", "", str(column).lower()): str(column) for column in reversed(list(frame.columns))
+    }
     return next((loose[candidate] for candidate in known if candidate in loose), None)
 
 
@@ -295,7 +308,9 @@ def _to_metres(frame: gpd.GeoDataFrame, crs: Any, notes: list[str]) -> gpd.GeoDa
 
 
 def _is_metric(crs: pyproj.CRS) -> bool:
-    return bool(crs.is_projected and all(abs(axis.unit_conversion_factor - 1) < 1e-9 for axis in crs.axis_info[:2]))
+    return bool(
+        crs.is_projected and all(abs(axis.unit_conversion_factor - 1) < 1e-9 for axis in crs.axis_info[:2])
+    )
 
 
 def _take_lines(frame: gpd.GeoDataFrame, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -321,7 +336,9 @@ def _drop_classes(
 ) -> tuple[np.ndarray, np.ndarray]:
     unwanted = {str(value).casefold() for value in excluded}
     of_line = classes.iloc[row]
-    drop = of_line.map(lambda value: isinstance(value, str) and value.casefold() in unwanted).to_numpy(dtype=bool)
+    drop = of_line.map(lambda value: isinstance(value, str) and value.casefold() in unwanted).to_numpy(
+        dtype=bool
+    )
     if drop.any():
         named = ", ".join(sorted(set(of_line[drop])))
         notes.append(f"{int(drop.sum())} lines left out for their road class ({named}).")
@@ -342,7 +359,9 @@ def _drop_repeats(
 
 def _note_noding(noded: NodedLines, snap_m: float, notes: list[str]) -> None:
     if noded.n_snapped:
-        notes.append(f"{noded.n_snapped} line ends were moved by up to {snap_m:g} m to meet a neighbouring end.")
+        notes.append(
+            f"{noded.n_snapped} line ends were moved by up to {snap_m:g} m to meet a neighbouring end."
+        )
     if noded.n_vanished:
         notes.append(f"{noded.n_vanished} lines shorter than {snap_m:g} m became a single node.")
     if noded.n_split:

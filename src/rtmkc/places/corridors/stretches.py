@@ -64,7 +64,9 @@ class StreetBlocks:
         first = np.cumsum(network.degrees)[twos] - 2
         one, other = segment[order[first]], segment[order[first + 1]]
         through = (street[one] == street[other]) & (one != other)
-        links = coo_array((np.ones(through.sum()), (one[through], other[through])), shape=(n_segments, n_segments))
+        links = coo_array(
+            (np.ones(through.sum()), (one[through], other[through])), shape=(n_segments, n_segments)
+        )
         n_blocks, block = connected_components(links, directed=False)
         is_corner = np.ones(network.n_nodes, dtype=bool)
         is_corner[twos[through]] = False
@@ -158,7 +160,9 @@ class Stretch:
     def line(self, blocks: StreetBlocks) -> shapely.LineString:
         """Return the stretch as one line."""
         parts = [blocks.geometry[arc >> 1] for arc in self.arcs]
-        parts = [shapely.reverse(part) if arc & 1 else part for part, arc in zip(parts, self.arcs, strict=True)]
+        parts = [
+            shapely.reverse(part) if arc & 1 else part for part, arc in zip(parts, self.arcs, strict=True)
+        ]
         coordinates = [shapely.get_coordinates(part) for part in parts]
         return shapely.LineString(np.vstack([coordinates[0], *(more[1:] for more in coordinates[1:])]))
 
@@ -277,7 +281,9 @@ def best_stretches(
     n_within, n_visited = np.empty(len(starts), dtype=np.int64), np.empty(len(starts), dtype=np.int64)
     outcome = (value, length, n_within, n_visited)
     best_of_every_start(starts, graph, prizes, is_open, rule, work, nothing, *outcome)
-    too_many = np.unique(blocks.street[graph.first_arcs[graph.first_starts[starts[n_visited > rule.limit]]] >> 1])
+    too_many = np.unique(
+        blocks.street[graph.first_arcs[graph.first_starts[starts[n_visited > rule.limit]]] >> 1]
+    )
     if len(too_many):
         is_open &= ~np.isin(blocks.street, too_many)
         best_of_every_start(starts, graph, prizes, is_open, rule, work, nothing, *outcome)
@@ -299,7 +305,9 @@ def best_stretches(
 
 
 def _rule(shortest: float, longest: float, price: float, tie: float, limit: int) -> Rule:
-    return Rule(float(shortest) - _MICROMETRE, float(longest) + _MICROMETRE, float(price), float(tie), int(limit))
+    return Rule(
+        float(shortest) - _MICROMETRE, float(longest) + _MICROMETRE, float(price), float(tie), int(limit)
+    )
 
 
 def _workspace(blocks: StreetBlocks) -> Workspace:
@@ -333,18 +341,23 @@ def _ends_of_blocks(
     return tail, head
 
 
-def _lines_of_blocks(network: StreetNetwork, block: np.ndarray, tail: np.ndarray, n_blocks: int) -> np.ndarray:
+def _lines_of_blocks(
+    network: StreetNetwork, block: np.ndarray, tail: np.ndarray, n_blocks: int
+) -> np.ndarray:
     lines = network.segments.geometry.to_numpy()
     order = np.argsort(block, kind="stable")
     cuts = np.flatnonzero(np.diff(block[order])) + 1
     merged = np.empty(n_blocks, dtype=object)
     for number, members in enumerate(np.split(order, cuts)):
         merged[number] = (
-            lines[members[0]] if len(members) == 1 else shapely.line_merge(shapely.multilinestrings(lines[members]))
+            lines[members[0]]
+            if len(members) == 1
+            else shapely.line_merge(shapely.multilinestrings(lines[members]))
         )
     begin = shapely.get_point(merged, 0)
     off = np.hypot(
-        shapely.get_x(begin) - network.node_eastings[tail], shapely.get_y(begin) - network.node_northings[tail]
+        shapely.get_x(begin) - network.node_eastings[tail],
+        shapely.get_y(begin) - network.node_northings[tail],
     )
     backwards = off > 1e-2
     merged[backwards] = shapely.reverse(merged[backwards])

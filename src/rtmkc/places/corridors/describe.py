@@ -1,0 +1,217 @@
+"""What is said about a corridor: its name and ends, its figures, and what its cells have in common."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyproj
+import shapely
+
+from rtmkc.checks import check_columns
+from rtmkc.errors import InputError
+from rtmkc.inputs.layers import as_layer
+from rtmkc.places.corridors.seams import Seam
+from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.stretches import StreetBlocks, Stretch
+from rtmkc.raster.grid import Grid
+
+_BUFFER_M = 100.0
+_SAMPLE_M = 10.0
+_TOP_FACTORS = 3
+COLUMNS = (
+    "rank", "corridor_id", "name", "from_street", "to_street", "length_m", "blocks", "expected", "expected_per_km",
+    "excess", "city_multiple", "incidents", "top_factors", "buffer_expected",
+)  # fmt: skip
+"""Columns of a table of corridors, before its geometry."""
+
+_TYPES = {"rank": "int64", "blocks": "int64"} | {
+    column: "float64"
+    for column in (
+        "length_m",
+        "expected",
+        "expected_per_km",
+        "excess",
+        "city_multiple",
+        "incidents",
+        "buffer_expected",
+    )  # fmt: skip
+}
+
+
+def row_of_stretch(stretch: Stretch, blocks: StreetBlocks, network: StreetNetwork) -> dict[str, Any]:
+    """Name a stretch of street after the streets it runs between, from west to east or south to north."""
+    name = str(blocks.names[blocks.street[stretch.blocks[0]]])
+    line, ends = stretch.line(blocks), stretch.ends(blocks)
+    if not _runs_east_or_north(line):
+        line, ends = shapely.reverse(line), ends[::-1]
+    from_street, to_street = (network.cross_street(end, name) for end in ends)
+    corners = sorted(
+        (
+            name,
+            f"{shapely.length(part):.0f}",
+            *sorted(f"{east:.0f} {north:.0f}" for east, north in _both_ends(part)),
+        )
+        for part in blocks.geometry[stretch.blocks]
+    )
+    return {
+        "corridor_id": _identity(corners),
+        "name": name,
+        "from_street": from_street,
+        "to_street": to_street,
+        "blocks": len(stretch.blocks),
+        "geometry": line,
+    } | _figures(stretch)
+
+
+@dataclass(frozen=True)
+class SeamNames:
+    """Areas that seams are named after.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Name of each area.
+    shapes : ndarray of Polygon or MultiPolygon
+        In the grid's system.
+    """
+
+    names: tuple[str, ...]
+    shapes: np.ndarray
+
+    @classmethod
+    def of_areas(cls, areas: Any, area_name: str | None, grid: Grid) -> "SeamNames":
+        """Read the areas; their names are in the column `area_name`, or one called name, neighborhood, nbhname ..."""
+        frame = as_layer(areas, name="areas").frame
+        if area_name is None:
+            known = (
+                "name",
+                "neighborhood",
+                "neighbourhood",
+                "nbhname",
+                "nbhdname",
+                "nhood",
+                "label",
+                "area",
+                "district",
+            )
+            loose = {
+                "".join(filter(str.isalnum, str(column).lower())): column
+                for column in reversed(frame.columns)
+            }
+            area_name = next((str(loose[candidate]) for candidate in known if candidate in loose), None)
+        if area_name is None:
+            raise InputError(
+                "Invalid areas: no column with names was found. Say which it is with area_name=; "
+                f"there are: {', '.join(map(str, frame.columns))}."
+            )
+        check_columns([area_name], frame.columns, "The layer of areas")
+        frame = frame[frame[area_name].notna()]
+        return cls(
+            tuple(" ".join(str(name).split()) for name in frame[area_name]),
+            shapely.make_valid(frame.geometry.to_crs(grid.crs).to_numpy()),
+        )
+
+    def of_line(self, line: shapely.LineString) -> str | None:
+        """Return the areas that hold most of a line: as many, largest first, as reach two thirds of it, at most 3."""
+        inside = shapely.length(shapely.intersection(self.shapes, line))
+        lengths = pd.Series(inside).groupby(list(self.names)).sum()
+        lengths = lengths[lengths > 0].sort_values(ascending=False, kind="stable")
+        n_needed = int((lengths.cumsum() < 2 / 3 * line.length).sum()) + 1
+        return " / ".join(lengths.index[: min(n_needed, 3)]) or None
+
+
+def row_of_seam(seam: Seam, grid: Grid, names: SeamNames | None) -> dict[str, Any]:
+    """Name a seam after the areas it crosses, else by its direction and place; its ends are latitude and longitude."""
+    line = seam.line(grid)
+    if not _runs_east_or_north(line):
+        line = shapely.reverse(line)
+    to_degrees = pyproj.Transformer.from_crs(grid.crs, 4326, always_xy=True)
+    (west, south), (east, north) = (to_degrees.transform(*end) for end in _both_ends(line))
+    middle = shapely.get_coordinates(line.interpolate(0.5, normalized=True))[0]
+    longitude, latitude = to_degrees.transform(*middle)
+    plain = f"{_compass(line)} seam near {latitude:.4f}, {longitude:.4f}"
+    return {
+        "corridor_id": _identity(sorted(seam.cells.tolist())),
+        "name": (names.of_line(line) if names is not None else None) or plain,
+        "from_street": f"{south:.4f}, {west:.4f}",
+        "to_street": f"{north:.4f}, {east:.4f}",
+        "blocks": len(seam.cells),
+        "geometry": line,
+    } | _figures(seam)
+
+
+def describe(rows: list[dict[str, Any]], terrain: Any) -> gpd.GeoDataFrame:
+    """Make the table of corridors, best first, and add what their cells say."""
+    grid: Grid = terrain.grid
+    table = gpd.GeoDataFrame(
+        pd.DataFrame(rows, columns=[*(set(COLUMNS) & {key for row in rows for key in row}), "geometry"]),
+        geometry="geometry",
+        crs=grid.crs,
+    )
+    lines = table.geometry.to_numpy()
+    table["rank"] = np.arange(1, len(table) + 1)
+    table["top_factors"] = [_top_factors(_cells_along(line, grid), terrain.cells) for line in lines]
+    table["buffer_expected"] = [_expected_around(line, terrain) for line in lines]
+    return table.reindex(columns=[*COLUMNS, "geometry"]).astype(_TYPES)
+
+
+def _cells_along(line: shapely.LineString, grid: Grid) -> np.ndarray:
+    """Return the cells of the area that a line passes through (points every 10 m)."""
+    chainage = np.linspace(0.0, line.length, int(np.ceil(line.length / _SAMPLE_M)) + 1)
+    eastings, northings = shapely.get_coordinates(shapely.line_interpolate_point(line, chainage)).T
+    cells = np.unique(grid.locate(eastings, northings))
+    return cells[cells >= 0]
+
+
+def _top_factors(cells: np.ndarray, table: pd.DataFrame) -> str:
+    flags = [column for column in table.columns if str(column).startswith("f_")]
+    if len(cells) == 0 or not flags:
+        return ""
+    share = table[flags].iloc[cells].mean().sort_values(ascending=False, kind="stable")
+    share = share[share > 0].head(_TOP_FACTORS)
+    return ", ".join(f"{str(flag)[2:].replace('_', ' ')} {part:.0%}" for flag, part in share.items())
+
+
+def _expected_around(line: shapely.LineString, terrain: Any) -> float:
+    grid: Grid = terrain.grid
+    west, south, east, north = line.bounds
+    near = np.flatnonzero(
+        (grid.eastings >= west - _BUFFER_M) & (grid.eastings <= east + _BUFFER_M)
+        & (grid.northings >= south - _BUFFER_M) & (grid.northings <= north + _BUFFER_M)
+    )  # fmt: skip
+    inside = shapely.dwithin(shapely.points(grid.eastings[near], grid.northings[near]), line, _BUFFER_M)
+    return float(terrain.cells["expected"].to_numpy(dtype=float)[near[inside]].sum())
+
+
+def _figures(found: Stretch | Seam) -> dict[str, float]:
+    return {
+        "length_m": found.length_m,
+        "expected": found.prize,
+        "expected_per_km": 1000 * found.prize / found.length_m,
+        "excess": found.value,
+    }
+
+
+def _both_ends(line: shapely.LineString) -> np.ndarray:
+    return shapely.get_coordinates(line)[[0, -1]]
+
+
+def _runs_east_or_north(line: shapely.LineString) -> bool:
+    east, north = np.subtract(*_both_ends(line)[::-1])
+    return bool(east > 0 if abs(east) >= abs(north) else north > 0)
+
+
+def _compass(line: shapely.LineString) -> str:
+    east, north = np.subtract(*_both_ends(line)[::-1])
+    eighth = round(np.degrees(np.arctan2(north, east)) / 45)
+    return {0: "west-east", 1: "south-west to north-east", 2: "south-north", 3: "south-east to north-west"}[
+        eighth % 4
+    ]
+
+
+def _identity(parts: Iterable[Any]) -> str:
+    return "c" + hashlib.sha256(repr(list(parts)).encode()).hexdigest()[:10]
