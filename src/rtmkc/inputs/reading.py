@@ -26,7 +26,9 @@ LONLAT = pyproj.CRS.from_epsg(4326)
 class Reading:
     """A source on its way to a layer: the rows still in use, and the account of the others.
 
-    Mutable and private to one call of a reader; the frame is always the reader's own copy.
+    Mutable and private to one call of a reader; the frame is always the reader's own copy. `faults` and
+    `remarks` end in the warning, `notes` in the layer. `marks` are what a reader needs to know of each
+    row and its users do not.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Reading:
     personal: list[str] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    marks: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def open(cls, source: Any, *, name: str | None = None, layer: str | None = None) -> "Reading":
@@ -338,6 +341,7 @@ class Reading:
         if not chosen.all():
             self.frame = self.frame.loc[chosen]
             self.shapes = self.shapes[chosen]
+            self.marks = {name: values[chosen] for name, values in self.marks.items()}
 
 
 def _has_geometry(frame: pd.DataFrame) -> bool:
