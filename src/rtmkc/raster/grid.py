@@ -17,7 +17,7 @@ from affine import Affine
 from shapely.geometry.base import BaseGeometry
 
 from rtmkc.errors import CapacityError, DataWarning, InputError
-from rtmkc.inputs.layers import Layer, as_layer
+from rtmkc.inputs.layers import Layer, as_layer, read_layer
 from rtmkc.units import format_length, parse_length
 
 MAX_CELLS = 50_000_000
@@ -83,7 +83,7 @@ class StudyArea:
         InputError
             If the file has no polygons or no system, or `study_crs` is geographic or EPSG:3857.
         """
-        return cls.from_layer(as_layer(path, name=Path(path).stem, crs=crs), study_crs=study_crs)
+        return cls.from_layer(read_layer(path, name=Path(path).stem, crs=crs), study_crs=study_crs)
 
     @classmethod
     def from_layer(cls, layer: Any, *, study_crs: Any = None) -> "StudyArea":
