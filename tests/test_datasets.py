@@ -17,6 +17,10 @@ import shapely
 from rtmkc import datasets
 from rtmkc.datasets import sample_files, sample_path
 from rtmkc.errors import InputError
+from rtmkc.inputs.kansas_city.crime import read_kcpd_crime
+from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
+from rtmkc.inputs.layers import read_layer
+from rtmkc.raster.grid import Grid, StudyArea, suggest_block_length
 
 YEARS = (2022, 2023, 2024)
 WRITTEN = {
@@ -354,3 +358,25 @@ def test_generator_kernel_is_the_quartic(monkeypatch):
     positions = np.column_stack([east.ravel(), north.ravel()])
     total = generate.density(positions, np.array([[0.0, 0.0]]), 200.0).sum() * 4.0
     assert total == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::rtmkc.errors.DataWarning")
+def test_the_library_reads_what_the_truth_counts(truth):
+    """Read by the library and counted on its grid, the violent incidents are those of truth.json, to one."""
+    paths = [sample_path(f"kcpd_crime_{year}.csv") for year in YEARS]
+    incidents = read_kcpd_crime(paths, ibrs=["13A", "120", "09A"], period="2022/2024")
+    area = StudyArea.from_layer(read_layer(sample_path("boundary.geojson")))
+    grid = Grid.cover(area, block_length="450 ft")
+    assert grid.count(incidents).sum() == truth["incidents"]["violent_usable_inside"]
+    assert any("1 holes" in note or "1 hole " in note for note in grid.notes)
+    assert not incidents.frame.columns.isin(["Race", "Sex", "Age", "Age_Range"]).any()
+    for factor in truth["factors"]:
+        reports = read_kc_311(sample_path("requests_311.csv"), where=factor["where"])
+        assert reports.provenance == "community-reported"
+        assert 0.95 * factor["n_places"] < len(reports) < 1.6 * factor["n_places"]
+
+
+def test_the_streets_measure_a_450_foot_block():
+    """The block suggested from the street layer is that of the generator, within 3 %."""
+    area = StudyArea.from_layer(read_layer(sample_path("boundary.geojson")))
+    assert suggest_block_length(sample_path("streets.geojson"), area) == pytest.approx(137.16, rel=0.03)
