@@ -509,6 +509,6 @@ def fit_rows(
         score[:] = trial_score
         information[:] = trial_information
         likelihood = value
-        if moved <= 1e-7 or gain <= 1e-16 * (1.0 + abs(likelihood)):
+        if moved <= 1e-7 or gain <= 1e-20 * (1.0 + abs(likelihood)):
             return likelihood, iteration + 1, True
     return likelihood, max_iterations, False
