@@ -1,10 +1,10 @@
 """Street centre lines become a network: segments with names and lengths, and the nodes where they meet."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -135,11 +135,11 @@ class StreetNetwork:
         frame = _to_metres(frame, crs, notes)
         rows = pd.DataFrame(
             {
-                "name": _clean_names(frame[name_column]) if name_column else None,
-                "road_class": frame[class_column].map(_text) if class_column else None,
+                "name": _clean_names(frame[name_column]) if name_column else _objects([None] * len(frame)),
+                "road_class": _objects(map(_text, frame[class_column] if class_column else [None] * len(frame))),
                 "source": frame.index,
             }
-        ).astype({"name": object, "road_class": object})
+        )
         lines, row = _take_lines(frame, notes)
         lines, row = _drop_classes(lines, row, rows["road_class"], exclude_classes, notes)
         lines, row = _drop_repeats(lines, row, rows["name"], notes)
@@ -208,6 +208,10 @@ class StreetNetwork:
         return np.asarray(codes, dtype=np.int64)
 
     @cached_property
+    def _names(self) -> np.ndarray:
+        return _objects(None if pd.isna(name) else name for name in self.segments["name"])
+
+    @cached_property
     def _segments_at(self) -> tuple[np.ndarray, np.ndarray]:
         ends = np.concatenate([self.segments["from_node"], self.segments["to_node"]])
         order = np.argsort(ends, kind="stable")
@@ -236,10 +240,8 @@ class StreetNetwork:
             in the alphabet); else "near the end of <street>", "near a fork of <street>", or "near <other>" with
             the nearest other street within 150 m where only nameless lines meet.
         """
-        names = [found for found in self.segments["name"].to_numpy()[self.segments_at(node)] if found]
-        others = sorted(
-            {found for found in names if found != street}, key=lambda found: (-names.count(found), found)
-        )
+        names = [found for found in self._names[self.segments_at(node)] if found]
+        others = sorted(set(names) - {street}, key=lambda found: (-names.count(found), found))
         if others:
             return str(others[0])
         if self.degrees[node] <= 1:
@@ -252,11 +254,11 @@ class StreetNetwork:
     def _nearest_other(self, node: int, street: str, *, within_m: float) -> str | None:
         place = shapely.Point(self.node_eastings[node], self.node_northings[node])
         near = np.sort(self.segments.sindex.query(place, predicate="dwithin", distance=within_m))
-        near = near[[bool(found) and found != street for found in self.segments["name"].to_numpy()[near]]]
+        near = near[[bool(found) and found != street for found in self._names[near]]]
         if len(near) == 0:
             return None
         nearest = near[np.argmin(shapely.distance(self.segments.geometry.to_numpy()[near], place))]
-        return str(self.segments["name"].iloc[nearest])
+        return str(self._names[nearest])
 
     def __repr__(self) -> str:
         kilometres = self.segments["length_m"].sum() / 1000
@@ -282,16 +284,21 @@ def _text(value: Any) -> str | None:
     return None if value is None or value is pd.NA or value != value else str(value).strip()
 
 
-def _clean_names(names: pd.Series) -> pd.Series:
+def _clean_names(names: pd.Series) -> np.ndarray:
     """One spelling a street: spaces collapsed, and the commonest of spellings that differ in case only."""
-    text = names.map(_text).astype(object)
-    text = text.map(lambda name: " ".join(name.split()) if isinstance(name, str) else None).astype(object)
-    text = text.where(~text.map(lambda name: name is None or _NO_NAME.fullmatch(name) is not None), None)
-    counts = text.value_counts().rename_axis("spelling").reset_index(name="n")
-    counts["key"] = counts["spelling"].str.casefold()
-    best = counts.sort_values(["n", "spelling"], ascending=[False, True]).drop_duplicates("key")
-    spelling = dict(zip(best["key"], best["spelling"], strict=True))
-    return text.map(lambda name: spelling[name.casefold()] if isinstance(name, str) else None).astype(object)
+    texts = [" ".join((_text(name) or "").split()) for name in names]
+    counts = Counter(text for text in texts if _NO_NAME.fullmatch(text) is None)
+    spelling: dict[str, str] = {}
+    for text in sorted(counts, key=lambda text: (-counts[text], text)):
+        spelling.setdefault(text.casefold(), text)
+    return _objects(spelling.get(text.casefold()) for text in texts)
+
+
+def _objects(values: Iterable[Any]) -> np.ndarray:
+    listed = list(values)
+    made = np.empty(len(listed), dtype=object)
+    made[:] = listed
+    return made
 
 
 def _to_metres(frame: gpd.GeoDataFrame, crs: Any, notes: list[str]) -> gpd.GeoDataFrame:

@@ -297,6 +297,7 @@ def best_stretches(
             if worth > rule.tie:
                 heapq.heappush(heap, (-worth, metres, stale[2]))
             continue
+        heapq.heappush(heap, stale)  # the same start may offer another, elsewhere
         found.append(Stretch(work.best[:size].copy(), metres, prize, worth))
         is_open[found[-1].blocks] = False
         if separation > 0:
