@@ -174,9 +174,10 @@ def bad_places(shapes: np.ndarray, *, geographic: bool) -> dict[str, np.ndarray]
     infinite = np.zeros(len(shapes), dtype=bool)
     infinite[owner[~np.isfinite(coordinates).all(axis=1)]] = True
     point = shapely.get_type_id(shapes) == 0
-    null_island = point & (np.abs(shapely.get_x(shapes)) < 1e-6) & (np.abs(shapely.get_y(shapes)) < 1e-6)
+    # The bounds of a missing or empty geometry are NaN; asking an empty point for its x raises.
     bounds = np.abs(shapely.bounds(shapes))
     with np.errstate(invalid="ignore"):
+        null_island = point & (bounds < 1e-6).all(axis=1)
         off = (bounds[:, [0, 2]].max(axis=1) > 180) | (bounds[:, [1, 3]].max(axis=1) > 90)
     reasons = {
         NOT_FINITE: infinite,

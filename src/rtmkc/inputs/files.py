@@ -74,9 +74,11 @@ def read_file(path: Path, *, layer: str | None = None) -> tuple[pd.DataFrame, li
         raise InputError(f"Invalid file {str(path)!r}. It may not be read; change its permissions.") from None
     except Exception as error:
         # Every reader has its own exceptions for a damaged file; users need one sentence.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+        if "EOF inside string" in reason:
+            reason = "it has a quoted cell that is never closed, as if the file were cut off"
         raise InputError(
-            f"Invalid file {str(path)!r}. It cannot be read as {kind[1:]}: {reason} "
+            f"Invalid file {str(path)!r}. It cannot be read as {kind[1:]}: {reason}. "
             "Export it again, or check that its ending tells what it is."
         ) from error
     if len(frame) == 0:

@@ -110,7 +110,8 @@ def choose(frame: pd.DataFrame, where: Where, *, what: str) -> np.ndarray:
         for column, wanted in where.items():
             chosen &= _equals(frame[column], wanted)
         return chosen
-    table = pd.DataFrame({name: frame[name] for name in names}, index=pd.RangeIndex(len(frame)))
+    # Rows are told apart by position: an index given by the user may repeat itself.
+    table = frame[names].reset_index(drop=True)
     try:
         result = pd.Series(table.eval(where, engine="python", local_dict={}, global_dict={}))
     except Exception as error:

@@ -120,14 +120,15 @@ def locate(reading: Reading) -> None:
         shapes[empty] = written[empty]
         reading.notes.append(f"places from the location column ({', '.join(sorted(forms)) or 'none'})")
         reading.frame = frame.drop(columns="location")
-    shapes[~shapely.is_missing(shapes) & (shapely.get_type_id(shapes) != 0)] = None
+    # Anything but a point with coordinates is no place of one incident.
+    shapes[(shapely.get_type_id(shapes) != 0) | shapely.is_empty(shapes)] = None
     across, up = shapely.get_x(shapes), shapely.get_y(shapes)
     inside = (
         (across >= LONGITUDES[0]) & (across <= LONGITUDES[1]) & (up >= LATITUDES[0]) & (up <= LATITUDES[1])
     )
     reasons = np.where(inside, "", OUTSIDE).astype(object)
     reasons[_at(shapes, *_FALSE_ORIGIN, reach=1e-3)] = FALSE_ORIGIN
-    reasons[shapely.is_missing(shapes) | shapely.is_empty(shapes)] = NO_PLACE
+    reasons[shapely.is_missing(shapes)] = NO_PLACE
     reasons[~inside & (withheld | _at(shapes, 0.0, 0.0))] = WITHHELD
     reading.shapes, reading.crs = shapes, LONLAT
     reading.marks["reason"] = reasons
