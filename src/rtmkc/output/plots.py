@@ -1,0 +1,482 @@
+"""Plots: one result type in, Axes out; nothing is computed here but the classes of the legend."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from rtmkc.inputs.layers import as_layer
+from rtmkc.output.classes import (
+    COLOURS,
+    CORRIDOR,
+    INK,
+    LABELS,
+    STREET,
+    TREATED,
+    area_of_classes,
+    classify,
+    legend_labels,
+)
+from rtmkc.output.words import attribution, interval_words, reach_words, relative_risk, times
+from rtmkc.units import FOOT
+
+if TYPE_CHECKING:
+    from rtmkc.model.terrain import RiskTerrain
+    from rtmkc.raster.grid import Grid
+
+NUMBERED = 10
+"""So many places are numbered on a map; more numbers hide what they name."""
+TEXT = 7.5
+SMALL = 6.5
+_LANDSCAPE = 0.8
+_IMPERIAL = [
+    *((feet * FOOT, f"{feet:,} ft") for feet in (20, 50, 100, 200, 500, 1000)),
+    *((miles * 5280 * FOOT, f"{miles:g} mi") for miles in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)),
+]
+_METRIC = [
+    *((float(metres), f"{metres:,} m") for metres in (10, 20, 50, 100, 200, 500)),
+    *((1000.0 * km, f"{km:,} km") for km in (1, 2, 5, 10, 20, 50, 100, 200)),
+]
+
+
+def plot_risk(
+    terrain: "RiskTerrain",
+    *,
+    by: str = "expected",
+    ax: Axes | None = None,
+    hotspots: gpd.GeoDataFrame | None = None,
+    streets: Any = None,
+    scale_bar: bool = True,
+    north_arrow: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Draw the risk map in multiples of the city's average.
+
+    Parameters
+    ----------
+    terrain : RiskTerrain
+        The terrain.
+    by : {"expected", "rrs"}
+        Expected incidents (where next) or relative risk score (why here).
+    ax : Axes, optional
+        Where to draw; a new figure if left out.
+    hotspots : GeoDataFrame, optional
+        Cells or areas from `find_hotspots`: outlined, the first ten numbered by rank.
+    streets : layer, optional
+        Lines drawn thinly for orientation.
+    scale_bar, north_arrow : bool
+        Whether to draw them, below the map.
+    title : str, optional
+        Instead of a sentence saying what is shown.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    NoFactorError
+        For "rrs" when no factor is in the model.
+
+    Notes
+    -----
+    The classes are the same for every terrain, so that two maps can be compared; the legend says how much of
+    the study area is in each. North is grid north.
+    """
+    classes = classify(relative_risk(terrain, by))
+    what = (
+        f"Expected incidents in {terrain.horizon}"
+        if by == "expected"
+        else "Relative risk score, from the factors alone"
+    )
+    ax = _map_axes(terrain.grid, ax)
+    _draw_classes(ax, terrain.grid, classes)
+    _draw_streets(ax, terrain.grid, streets)
+    _draw_outline(ax, terrain.grid)
+    handles = [
+        Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, label=label)
+        for colour, label in zip(
+            COLOURS, legend_labels(area_of_classes(classes, terrain.grid.share).tolist()), strict=True
+        )
+    ]
+    if hotspots is not None and len(hotspots):
+        places = hotspots.to_crs(terrain.grid.crs)
+        outline = shapely.boundary(shapely.union_all(places.geometry.to_numpy()))
+        _draw_lines(ax, [outline], INK, 0.9, zorder=5)
+        handles.append(Line2D([], [], color=INK, linewidth=0.9, label=_hotspot_label(hotspots)))
+    _finish(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
+    if hotspots is not None and len(hotspots):
+        first = places.iloc[:NUMBERED]
+        middles = shapely.get_coordinates(first.geometry.representative_point().to_numpy())
+        _number(ax, middles, first["rank"].tolist(), away=True)
+    return ax
+
+
+def plot_corridors(
+    terrain: "RiskTerrain",
+    corridors: gpd.GeoDataFrame,
+    *,
+    ax: Axes | None = None,
+    streets: Any = None,
+    treated: Any = None,
+    scale_bar: bool = True,
+    north_arrow: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Draw the ranked corridors, numbered, over a pale risk map.
+
+    Parameters
+    ----------
+    terrain : RiskTerrain
+        The terrain.
+    corridors : GeoDataFrame
+        From `find_corridors`.
+    ax : Axes, optional
+        Where to draw; a new figure if left out.
+    streets : layer, optional
+        Lines drawn thinly for orientation.
+    treated : layer, optional
+        What is treated already: dashed.
+    scale_bar, north_arrow : bool
+        Whether to draw them, below the map.
+    title : str, optional
+        Instead of a sentence saying what is shown.
+
+    Returns
+    -------
+    Axes
+    """
+    grid = terrain.grid
+    ax = _map_axes(grid, ax)
+    _draw_classes(ax, grid, classify(relative_risk(terrain)), alpha=0.5)
+    _draw_streets(ax, grid, streets)
+    _draw_outline(ax, grid)
+    handles: list[Any] = [
+        Patch(facecolor=colour, alpha=0.5, edgecolor=INK, linewidth=0.4, label=label)
+        for colour, label in zip(COLOURS, LABELS, strict=True)
+    ]
+    if treated is not None:
+        shapes = _shapes(treated, grid)
+        areal = np.isin(shapely.get_type_id(shapes), [3, 6])
+        _draw_lines(
+            ax,
+            np.where(areal, shapely.boundary(shapes), shapes),
+            TREATED,
+            2.0,
+            zorder=6,
+            linestyle=(0, (2, 1)),
+        )
+        handles.append(
+            Line2D(
+                [], [], color=TREATED, linewidth=2.0, linestyle=(0, (2, 1)), label="treated already, left out"
+            )
+        )
+    lines = corridors.to_crs(grid.crs).geometry.to_numpy() if len(corridors) else np.array([], dtype=object)
+    _draw_lines(ax, lines, "white", 4.4, zorder=7)
+    _draw_lines(ax, lines, CORRIDOR, 2.6, zorder=8)
+    handles += [_corridor_handle(corridor) for _, corridor in corridors.iloc[:NUMBERED].iterrows()]
+    if not len(corridors):
+        handles.append(Line2D([], [], color="none", label="no stretch is worth its length"))
+    default = f"Next corridors by expected incidents in {terrain.horizon}, {grid.area.name}"
+    _finish(ax, terrain, title or default, handles, scale_bar, north_arrow)
+    if len(lines):
+        middles = shapely.get_coordinates(
+            shapely.line_interpolate_point(_longest_part(lines), 0.5, normalized=True)
+        )
+        _number(ax, middles[:NUMBERED], corridors["rank"].tolist()[:NUMBERED], away=False)
+    return ax
+
+
+def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw the relative risk values with their 95 % intervals.
+
+    Parameters
+    ----------
+    terrain : RiskTerrain
+        The terrain.
+    ax : Axes, optional
+        Where to draw; a new figure if left out.
+    title : str, optional
+        Instead of a sentence saying what is shown.
+
+    Returns
+    -------
+    Axes
+        On a log axis: x2 is as far from 1 as x0.5. Without a factor in the model it says so.
+    """
+    weights = terrain.weights[terrain.weights["status"] == "in the model"].reset_index(drop=True)
+    ax = ax if ax is not None else _new_axes(7.4, 1.5 + 0.52 * max(len(weights), 1))
+    _say_title(ax, terrain, title or f"What the environment has to do with it, {terrain.grid.area.name}")
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    if weights.empty:
+        ax.set_axis_off()
+        words = f"No significant factor.\nNone of the {len(terrain.weights)} factors tried is in the model."
+        ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=11, color=INK, transform=ax.transAxes)
+        return ax
+    rows = np.arange(len(weights))[::-1]
+    _draw_intervals(ax, weights, rows)
+    ax.axvline(1.0, color=INK, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    ax.set_yticks(
+        rows, [_factor_label(weight, terrain.grid.block_length) for _, weight in weights.iterrows()]
+    )
+    ax.tick_params(axis="y", length=0, labelsize=TEXT)
+    ax.tick_params(axis="x", labelsize=TEXT)
+    ax.set_ylim(-0.6, len(weights) - 0.4)
+    words = "relative risk value (RRV) and 95 % interval: times the incidents of places without the factor; log scale"
+    ax.set_xlabel(words, fontsize=TEXT, color=INK)
+    return ax
+
+
+def _draw_intervals(ax: Axes, weights: Any, rows: np.ndarray) -> None:
+    value, lower, upper = (weights[name].to_numpy(dtype=float) for name in ("rrv", "lower", "upper"))
+    known = np.isfinite(lower) & np.isfinite(upper)
+    # An interval of a badly determined weight may reach to infinity; the axis stays with the values.
+    low = max(min(value.min(), np.where(known, lower, value).min(), 1.0), value.min() / 20) / 1.25
+    high = min(max(value.max(), np.where(known, upper, value).max(), 1.0), value.max() * 20) * 1.25
+    ax.hlines(
+        rows[known],
+        np.maximum(lower[known], low),
+        np.minimum(upper[known], high),
+        color=CORRIDOR,
+        linewidth=2,
+    )
+    ax.plot(value, rows, "o", color=CORRIDOR, markersize=6)
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(LogLocator(base=10, subs=_tick_steps(high / low)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"x{tick:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    for row, rrv, bounds in zip(rows, value, zip(lower, upper, strict=True), strict=True):
+        ax.text(
+            1.01, row, f"{times(rrv)} ({interval_words(*bounds)})",
+            transform=ax.get_yaxis_transform(), va="center", fontsize=TEXT, color=INK,
+        )  # fmt: skip
+
+
+def _tick_steps(ratio: float) -> tuple[float, ...]:
+    if ratio < 12:
+        return (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    return (1.0, 2.0, 5.0) if ratio < 300 else (1.0,)
+
+
+def _factor_label(weight: Any, block_length: float | None) -> str:
+    how = "within" if weight["kind"] == "proximity" else "dense within"
+    return "\n".join(
+        [
+            *textwrap.wrap(_plain(weight["factor"]), 34),
+            f"{how} {reach_words(weight['influence_m'], block_length)}",
+        ]
+    )
+
+
+def _map_axes(grid: "Grid", ax: Axes | None) -> Axes:
+    if ax is None:
+        ratio = grid.n_rows / grid.n_columns
+        width = 7.4
+        height = 2.3 + width * min(ratio, _LANDSCAPE) if ratio < _LANDSCAPE else 1.0 + 4.6 * min(ratio, 1.8)
+        ax = _new_axes(width, height)
+    return ax
+
+
+def _new_axes(width: float, height: float) -> Axes:
+    # By pyplot, so that a notebook shows it and plt.show() finds it; it falls back to Agg without a display.
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def _draw_classes(ax: Axes, grid: "Grid", classes: np.ndarray, alpha: float = 1.0) -> None:
+    raster = np.ma.masked_less(grid.to_raster(classes.astype(int), fill=-1), 0)
+    east = grid.west + grid.n_columns * grid.cell_size
+    south = grid.north - grid.n_rows * grid.cell_size
+    ax.imshow(
+        raster, extent=(grid.west, east, south, grid.north), cmap=ListedColormap(COLOURS), vmin=-0.5,
+        vmax=len(COLOURS) - 0.5, interpolation="nearest", alpha=alpha, zorder=1,
+    )  # fmt: skip
+
+
+def _draw_outline(ax: Axes, grid: "Grid") -> None:
+    _draw_lines(ax, [shapely.boundary(grid.area.geometry)], INK, 0.7, zorder=3)
+
+
+def _draw_streets(ax: Axes, grid: "Grid", streets: Any) -> None:
+    if streets is not None:
+        lines = shapely.clip_by_rect(_shapes(streets, grid), *grid.area.geometry.bounds)
+        _draw_lines(ax, lines, STREET, 0.35, zorder=2)
+
+
+def _shapes(layer: Any, grid: "Grid") -> np.ndarray:
+    frame = getattr(layer, "segments", None)  # of a StreetNetwork
+    frame = as_layer(layer, name="lines").frame if frame is None else frame
+    shapes: np.ndarray = frame.to_crs(grid.crs).geometry.to_numpy()
+    return shapes
+
+
+def _draw_lines(
+    ax: Axes, shapes: Iterable[Any], colour: str, width: float, *, zorder: float, linestyle: Any = "solid"
+) -> None:
+    parts = shapely.get_parts(shapely.get_parts(np.asarray(list(shapes), dtype=object)))
+    lines = [shapely.get_coordinates(part) for part in parts if not part.is_empty]
+    ax.add_collection(
+        LineCollection(lines, colors=colour, linewidths=width, linestyles=[linestyle], zorder=zorder),
+        autolim=False,
+    )
+
+
+def _longest_part(lines: np.ndarray) -> np.ndarray:
+    parts = [max(shapely.get_parts(line), key=lambda part: part.length) for line in lines]
+    return np.array(parts, dtype=object)
+
+
+def _hotspot_label(hotspots: gpd.GeoDataFrame) -> str:
+    kind = "areas" if "n_cells" in hotspots else "cells"
+    first = min(NUMBERED, len(hotspots))
+    numbered = f", the first {first} numbered" if first < len(hotspots) else ", numbered by rank"
+    return f"{len(hotspots):,} hot-spot {kind}{numbered}"
+
+
+def _corridor_handle(corridor: Any) -> Line2D:
+    between = [corridor.get(end) for end in ("from_street", "to_street")]
+    ends = " to ".join(str(end) for end in between if isinstance(end, str) and end)
+    words = f"{corridor['name']}{', ' if ends else ''}{ends} ({corridor['length_m'] / 1000:.1f} km)"
+    label = "\n".join(textwrap.wrap(_plain(words), 46))
+    return Line2D(
+        [], [], color="none", marker=f"${corridor['rank']}$", markersize=6.5, markerfacecolor=CORRIDOR,
+        markeredgecolor=CORRIDOR, markeredgewidth=0.4, label=label,
+    )  # fmt: skip
+
+
+def _finish(
+    ax: Axes, terrain: "RiskTerrain", title: str, handles: Sequence[Any], scale_bar: bool, north_arrow: bool
+) -> None:
+    """Limits with room below for scale and north, legend beside or below the map, title, facts."""
+    grid = terrain.grid
+    width, height = grid.n_columns * grid.cell_size, grid.n_rows * grid.cell_size
+    margin = 0.02 * max(width, height)
+    room = 0.13 * np.clip(height, 0.6 * width, 1.2 * width) if scale_bar or north_arrow else 0.0
+    spare = max(0.0, 0.35 * height - width) / 2  # a narrow city still leaves room for the scale
+    left, right = grid.west - margin - spare, grid.west + width + margin + spare
+    bottom = grid.north - height - margin - room
+    ax.set(xlim=(left, right), ylim=(bottom, grid.north + margin), aspect="equal", xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    if scale_bar:
+        _draw_scale(ax, left + margin, bottom + 0.55 * room, 0.3 * (right - left), 0.08 * room)
+    if north_arrow:
+        ax.annotate(
+            "N", xy=(right - 2.5 * margin, bottom + room), xytext=(right - 2.5 * margin, bottom + 0.12 * room),
+            ha="center", va="bottom", fontsize=TEXT, color=INK, arrowprops={"arrowstyle": "-|>", "color": INK},
+        )  # fmt: skip
+    _say_title(ax, terrain, title)
+    beside = height / width >= _LANDSCAPE
+    ax.legend(
+        handles=list(handles), loc="upper left", bbox_to_anchor=(1.01, 1.0) if beside else (0.0, -0.01),
+        ncols=1 if beside else 2, frameon=False, fontsize=TEXT, borderaxespad=0.0, labelspacing=0.6,
+        alignment="left",
+    )  # fmt: skip
+
+
+def _draw_scale(ax: Axes, left: float, level: float, longest: float, tick: float) -> None:
+    """A bar with metres above and feet or miles below, each of a round length."""
+    for lengths, side in ((_METRIC, 1), (_IMPERIAL, -1)):
+        length, words = max((item for item in lengths if item[0] <= longest), default=lengths[0])
+        ends = [left, left, left + length, left + length]
+        ax.plot(
+            ends, [level + side * tick, level, level, level + side * tick], color=INK, linewidth=1.0, zorder=4
+        )
+        ax.annotate(
+            words, (left + length, level + side * tick), xytext=(3, 0), textcoords="offset points", ha="left",
+            va="bottom" if side > 0 else "top", fontsize=SMALL, color=INK,
+        )  # fmt: skip
+
+
+def _say_title(ax: Axes, terrain: "RiskTerrain", title: str) -> None:
+    inches = ax.get_window_extent().width / _figure(ax).dpi
+    facts = _wrap_facts(_plain(attribution(terrain)), max(40, int(inches / 0.05)))
+    heading = textwrap.wrap(_plain(title), max(30, int(inches / 0.085)))
+    ax.set_title(
+        "\n".join(heading),
+        loc="left",
+        fontsize=10,
+        fontweight="bold",
+        color=INK,
+        pad=6 + 1.25 * SMALL * len(facts),
+    )
+    ax.annotate(
+        "\n".join(facts), (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
+        ha="left", va="bottom", fontsize=SMALL, color="#52606d",
+    )  # fmt: skip
+
+
+def _wrap_facts(line: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for fact in line.split(" · "):
+        if lines and len(lines[-1]) + len(fact) + 3 <= width:
+            lines[-1] += f" · {fact}"
+        else:
+            lines.append(fact)
+    return lines
+
+
+def _number(ax: Axes, points: np.ndarray, labels: Sequence[Any], *, away: bool) -> None:
+    """Write numbers at places so that none hides another; those that find no room are left out."""
+    figure = _figure(ax)
+    figure.draw_without_rendering()  # settles the layout, so that distances in points are real
+    per_point = figure.dpi / 72
+    pixels = ax.transData.transform(points) / per_point
+    frame = ax.get_window_extent()
+    low, high = np.array([frame.x0, frame.y0]) / per_point + 6, np.array([frame.x1, frame.y1]) / per_point - 6
+    taken = np.empty((0, 2))
+    for point, pixel, label in zip(points, pixels, labels, strict=True):
+        moves = _moves(pixel, pixels, away)
+        centres = pixel + moves
+        free = np.all((centres > low) & (centres < high), axis=1)
+        for others, distance in ((taken, 17.0), (pixels[np.any(pixels != pixel, axis=1)], 9.0)):
+            gaps = np.hypot(*(centres[:, None, :] - others[None, :, :]).transpose(2, 0, 1))
+            free &= np.all(gaps >= distance, axis=1)
+        if not free.any():
+            continue
+        choice = int(np.argmax(free))
+        taken = np.vstack([taken, centres[choice]])
+        ax.annotate(
+            str(label), xy=tuple(point), xytext=tuple(moves[choice]), textcoords="offset points", ha="center", va="center",
+            fontsize=SMALL, fontweight="bold", color=INK, zorder=10,
+            bbox={"boxstyle": "circle,pad=0.22", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.8, "color": INK, "shrinkA": 0, "shrinkB": 0},
+        )  # fmt: skip
+
+
+def _moves(pixel: np.ndarray, pixels: np.ndarray, away: bool) -> np.ndarray:
+    """Where a number may go from its place, in points, best first: near, and outward of its neighbours."""
+    angles = np.deg2rad(np.arange(45, 405, 30))
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    moves = np.vstack([radius * circle for radius in (15, 24, 36, 50, 66)])
+    weight = np.exp(-np.hypot(*(pixels - pixel).T) / 40)[:, None]
+    outward = pixel - (weight * pixels).sum(axis=0) / weight.sum()
+    length = np.hypot(*outward)
+    cost = np.hypot(*moves.T) - (0 if length == 0 else 8 * np.tile(circle, (5, 1)) @ outward / length)
+    moves = moves[np.argsort(cost.round(6), kind="stable")]
+    return moves if away else np.vstack([np.zeros((1, 2)), moves])
+
+
+def _figure(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the Axes belong to no figure")
+    return figure
+
+
+def _plain(text: str) -> str:
+    # A name from a user's file is text, not a formula.
+    return str(text).replace("$", r"\$")

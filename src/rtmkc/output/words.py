@@ -1,0 +1,156 @@
+"""Sentences about a terrain: what its numbers mean, each with its unit; shared by plots and report."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rtmkc import __version__
+from rtmkc.units import format_length
+
+if TYPE_CHECKING:
+    from rtmkc.model.terrain import RiskTerrain
+
+BARELY = 0.02
+"""A multiplier of a curve within 2 % of 1 is not worth a word."""
+
+
+def relative_risk(terrain: "RiskTerrain", by: str = "expected") -> np.ndarray:
+    """Return each cell as a multiple of the city's average; shape (n_cells,)."""
+    values = terrain.ranking(by)
+    relative: np.ndarray = values / (terrain.city_mean if by == "expected" else values.mean())
+    return relative
+
+
+def period_words(period: str | None) -> str:
+    """Return a period as people read it.
+
+    Examples
+    --------
+    >>> period_words("2021-01-01/2023-12-31")
+    '2021-01-01 to 2023-12-31'
+    """
+    return period.replace("/", " to ") if period else "period not known"
+
+
+def attribution(terrain: "RiskTerrain") -> str:
+    """Return the line every picture carries: n, period, cells, system, method, version."""
+    facts = terrain.facts
+    return " · ".join(
+        [
+            f"n = {facts['n_incidents']:,} incidents, {period_words(facts['period'])}",
+            f"{facts['n_cells']:,} cells of {format_length(facts['cell_size_m'])}",
+            facts["crs"],
+            f"weights: {facts['why']['method']}",
+            f"rtmkc {__version__}",
+        ]
+    )
+
+
+def reach_words(metres: float, block_length: float | None) -> str:
+    """Return a distance in metres, feet and, where a block has a length, blocks.
+
+    Examples
+    --------
+    >>> reach_words(274.32, 137.16)
+    '274 m (900 ft, 2 blocks)'
+    >>> reach_words(274.32, None)
+    '274 m (900 ft)'
+    """
+    words = format_length(metres)
+    if not block_length:
+        return words
+    blocks = metres / block_length
+    return f"{words[:-1]}, {blocks:.3g} block{'' if f'{blocks:.3g}' == '1' else 's'})"
+
+
+def times(value: float) -> str:
+    """Return a multiple with three significant digits and at most two decimals.
+
+    Examples
+    --------
+    >>> times(2.4049), times(21.364), times(184.84), times(0.5)
+    ('x2.40', 'x21.4', 'x185', 'x0.50')
+    """
+    if not np.isfinite(value):
+        return "not known"
+    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"x{value:,.{decimals}f}"
+
+
+def interval_words(lower: float, upper: float) -> str:
+    """Return the bounds of an interval of multiples."""
+    if not (np.isfinite(lower) and np.isfinite(upper)):
+        return "not available"
+    return f"{times(lower)[1:]} to {times(upper)[1:]}"
+
+
+def place_of_factor(weight: "pd.Series[Any]", block_length: float | None) -> str:
+    """Return where a factor of the model marks the map: near its features, or where they are dense."""
+    reach = reach_words(weight["influence_m"], block_length)
+    if weight["kind"] == "proximity":
+        return f"within {reach} of {weight['factor']}"
+    return f"where {weight['factor']} cluster, counted within {reach}"
+
+
+def weight_words(weight: "pd.Series[Any]", block_length: float | None) -> str:
+    """Return what the relative risk value of a factor says, as a sentence."""
+    place = place_of_factor(weight, block_length)
+    sentence = f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of places elsewhere that are alike in the other factors"
+    return f"{sentence[0].upper()}{sentence[1:]}{' (protective)' if weight['rrv'] < 1 else ''}."
+
+
+def curve_lines(terrain: "RiskTerrain") -> list[dict[str, str]]:
+    """Return one line a factor: how the forecast's environment falls with distance and rises with density.
+
+    Returns
+    -------
+    list of dict
+        factor, near, dense: text; factors whose curve is flat are left out.
+
+    Notes
+    -----
+    A proximity curve is averaged (geometric mean over distance) in bands of one block, or in thirds of its reach
+    where no block length is known. A density curve is told by its highest level, one for each bandwidth.
+    """
+    lines = []
+    for factor, own in terrain.curves.groupby("factor", sort=False):
+        near = _near_words(own[own["kind"] == "proximity"], terrain.grid.block_length)
+        dense = _dense_words(own[own["kind"] == "density"])
+        if near or dense:
+            lines.append(
+                {"factor": str(factor), "near": near or "no effect of distance", "dense": dense or "none"}
+            )
+    return lines
+
+
+def _near_words(curve: pd.DataFrame, block_length: float | None) -> str:
+    if curve.empty:
+        return ""
+    reach = float(curve["to_m"].max())
+    width = block_length or reach / 3
+    edges = np.append(np.arange(0.0, reach * (1 - 1e-9), width), reach)
+    parts = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        covered = np.minimum(curve["to_m"], high) - np.maximum(curve["from_m"], low)
+        log_mean = float((covered.clip(lower=0) * np.log(curve["multiplier"])).sum() / (high - low))
+        if abs(log_mean) >= BARELY:
+            words = (
+                f"within {format_length(high)}"
+                if low == 0
+                else f"from {format_length(low)} to {format_length(high)}"
+            )
+            parts.append(f"{times(np.exp(log_mean))} {words}")
+    return ", ".join(parts)
+
+
+def _dense_words(curve: pd.DataFrame) -> str:
+    parts = []
+    for bandwidth, own in curve.groupby("bandwidth_m"):
+        top = own.loc[own["from_density"].idxmax()]
+        if abs(np.log(top["multiplier"])) >= BARELY:
+            parts.append(
+                f"{times(top['multiplier'])} above {top['from_density']:,.3g} per km2 "
+                f"counted within {format_length(float(bandwidth))}"  # type: ignore[arg-type]
+            )
+    return ", ".join(parts)
