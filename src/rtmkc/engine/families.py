@@ -13,7 +13,7 @@ from rtmkc.engine import kernels
 from rtmkc.errors import InputError
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.integer[Any]]
+Integers = NDArray[Any]
 
 MAX_ITERATIONS = 200
 _FIRST_LOG_DISPERSIONS = (-4.0, -2.0, 0.0, 2.0)
@@ -25,12 +25,12 @@ class Family:
 
     Notes
     -----
-    With ``y`` a count, ``mu = exp(offset + intercept + x b)``, and sums over ``k = 0 .. y - 1``, which need no
-    special function and lose no digits when the dispersion is small:
+    With ``y`` a count, ``mu = exp(offset + intercept + x b)``, and sums over ``k = 0 .. y - 1``, which need
+    no special function and lose no digits when the dispersion is small:
 
     - ``poisson``: variance mu; ``ll = y log mu - mu - log y!``.
     - ``nb1``: variance ``mu (1 + s)`` (``NBII`` in gamlss, what RTMDx fits);
-      ``ll = sum log(mu + k s) - mu log(1 + s) / s - y log(1 + s) - log y!``. Where ``y = 0`` it is linear in mu.
+      ``ll = sum log(mu + k s) - mu log(1 + s) / s - y log(1 + s) - log y!``, linear in mu where ``y = 0``.
     - ``nb2``: variance ``mu + a mu^2`` (``MASS::glm.nb`` with theta = 1 / a);
       ``ll = sum log(1 + k a) + y log mu - (y + 1/a) log(1 + a mu) - log y!``.
 
@@ -60,7 +60,7 @@ class Family:
         return np.asarray(mu * (1 + dispersion) if self.code == kernels.NB1 else mu + dispersion * mu**2)
 
     def evaluate(self, rows: "Rows", point: ArrayLike) -> tuple[float, Floats, Floats]:
-        """Return log likelihood, score and observed information at ``(intercept, coef..., [log dispersion])``."""
+        """Return log likelihood, score and observed information at (intercept, coef[, log dispersion])."""
         where = np.array(point, dtype=np.float64)
         score, information = np.empty(where.size), np.empty((where.size, where.size))
         likelihood = kernels.evaluate_rows(self.code, *rows.arrays(), where, score, information)
@@ -87,8 +87,8 @@ class Rows:
     weight, total : (n_rows,)
         Multiplier of the mean, and summed counts.
     pointer, steps, numbers : arrays
-        For every row the number of its cells with more than k incidents (`kernels.list_tails`): a list for each
-        row for ``nb1``, one list for all rows for ``nb2``, empty for ``poisson``.
+        For every row the number of its cells with more than k incidents (`kernels.list_tails`): a list for
+        each row for ``nb1``, one list for all rows for ``nb2``, empty for ``poisson``.
     constant : float
         What the log likelihood adds that holds no parameter.
     """
@@ -205,7 +205,8 @@ def fit_glm(
     array([2., 4.])
     """
     checks.check_choice("family", family, tuple(FAMILIES))
-    return fit_rows(rows_of_cells(matrix, counts, family=family, offset=offset, weights=weights), family, start)
+    rows = rows_of_cells(matrix, counts, family=family, offset=offset, weights=weights)
+    return fit_rows(rows, family, start)
 
 
 def rows_of_cells(
@@ -219,14 +220,18 @@ def rows_of_cells(
     """Return `Rows` of uncollapsed data; arguments as in `fit_glm`."""
     columns = np.ascontiguousarray(matrix, dtype=np.float64)
     if columns.ndim != 2 or not np.isfinite(columns).all():
-        raise InputError(f"Invalid matrix {columns.shape}. It must be two-dimensional without NaN or infinity.")
+        raise InputError(
+            f"Invalid matrix {columns.shape}. It must be two-dimensional without NaN or infinity."
+        )
     n_rows = columns.shape[0]
     y = _vector("counts", counts, n_rows)
     w = np.ones(n_rows) if weights is None else _vector("weights", weights, n_rows)
     log_exposure = np.zeros(n_rows) if offset is None else _vector("offset", offset, n_rows, finite=False)
     none = log_exposure < -600
     if (none & (y > 0)).any() or (log_exposure > 600).any():
-        raise InputError("Invalid offset: above 600, or incidents where there is no exposure. Check the exposure.")
+        raise InputError(
+            "Invalid offset: above 600, or incidents where there is no exposure. Check the exposure."
+        )
     if none.any():
         w, log_exposure = np.where(none, 0.0, w), np.where(none, 0.0, log_exposure)
     if n_rows == 0 or y.min() < 0 or w.min() < 0:
@@ -249,11 +254,13 @@ def rows_of_cells(
 def _vector(name: str, values: ArrayLike, n_rows: int, *, finite: bool = True) -> Floats:
     vector = np.ascontiguousarray(values, dtype=np.float64)
     if vector.shape != (n_rows,) or np.isnan(vector).any() or (finite and np.isinf(vector).any()):
-        raise InputError(f"Invalid {name} {vector.shape}. There must be one number for each of {n_rows} rows.")
+        raise InputError(
+            f"Invalid {name} {vector.shape}. There must be one number for each of the {n_rows} rows."
+        )
     return vector
 
 
-def whole_counts(counts: Floats) -> NDArray[np.int64]:
+def whole_counts(counts: Floats) -> Integers:
     """Return counts as integers; a negative binomial of anything else has no likelihood here."""
     whole = counts.astype(np.int64)
     if (whole != counts).any():
@@ -261,7 +268,7 @@ def whole_counts(counts: Floats) -> NDArray[np.int64]:
     return whole
 
 
-def tail_of_all(counts: NDArray[np.int64], weights: Floats) -> tuple[Floats, Floats]:
+def tail_of_all(counts: Integers, weights: Floats) -> tuple[Floats, Floats]:
     """Return k = 0, 1, ... and the weight of all rows with a count above k."""
     above = np.bincount(counts, weights=weights)[::-1].cumsum()[::-1][1:]
     return np.arange(above.size, dtype=np.float64), np.ascontiguousarray(above)

@@ -24,7 +24,7 @@ _LN2_LOW = 1.90821492927058770002e-10
 # Adding 1.5 * 2**52 leaves the nearest integer in the low bits of a double.
 _ROUNDER = 6755399441055744.0
 
-_compile = numba.njit(cache=True, nogil=True)
+_compile: Any = numba.njit(cache=True, nogil=True)
 
 
 # ---------------------------------------------------------------- blocks
@@ -93,14 +93,16 @@ def _store(array: Any, row: Any, lanes: Any) -> None:
 @_compile
 def _add(a: Any, b: Any) -> Any:
     return (
-        a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5], a[6] + b[6], a[7] + b[7],
+        a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3],
+        a[4] + b[4], a[5] + b[5], a[6] + b[6], a[7] + b[7],
     )  # fmt: skip
 
 
 @_compile
 def _subtract(a: Any, b: Any) -> Any:
     return (
-        a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5], a[6] - b[6], a[7] - b[7],
+        a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3],
+        a[4] - b[4], a[5] - b[5], a[6] - b[6], a[7] - b[7],
     )  # fmt: skip
 
 
@@ -451,7 +453,7 @@ def fit_rows(
     family: int, matrix: Any, offset: Any, weight: Any, total: Any, pointer: Any, steps: Any, numbers: Any,
     point: Any, information: Any, max_iterations: int,
 ) -> Any:  # fmt: skip
-    """Newton with line search from `point`, which becomes the maximum; returns (likelihood, iterations, done).
+    """Climb from `point` by Newton's method to the maximum; returns (likelihood, iterations, done).
 
     Coefficients stay within the cap, log dispersion between floor and ceiling. Where the information is
     not positive definite it gets a ridge, so every step climbs.
@@ -499,7 +501,7 @@ def fit_rows(
                 family, matrix, offset, weight, total, pointer, steps, numbers,
                 trial, trial_score, trial_information,
             )  # fmt: skip
-            if value >= likelihood - 1e-13 * (1.0 + abs(likelihood)):
+            if value >= likelihood - 1e-11 * (1.0 + abs(likelihood)):
                 accepted = True
                 break
             share *= 0.5

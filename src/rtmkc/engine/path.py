@@ -229,7 +229,9 @@ def _summarise(cv_deviance: Floats, sizes: Floats) -> tuple[Floats, Floats, int,
 class _Lockstep:
     """The state of all lanes, and how it moves to the next penalty."""
 
-    def __init__(self, sweep: PoissonSweep, l1_ratio: float, lower: Floats, upper: Floats, tolerance: float) -> None:
+    def __init__(
+        self, sweep: PoissonSweep, l1_ratio: float, lower: Floats, upper: Floats, tolerance: float
+    ) -> None:
         self.sweep = sweep
         self.l1_ratio = l1_ratio
         self.lower, self.upper = lower, upper
@@ -284,7 +286,8 @@ class _Lockstep:
     def move_to(self, penalty: float, previous: float) -> float:
         """Move all lanes to their optimum at `penalty`; return the largest violation."""
         self._penalty = penalty
-        self._widen(self.l1_ratio * (2 * penalty - previous), self.l1_ratio * min(2 * penalty - previous, 0.6 * penalty))
+        strong = 2 * penalty - previous
+        self._widen(self.l1_ratio * strong, self.l1_ratio * min(strong, 0.6 * penalty))
         for iteration in range(MAX_ITERATIONS):
             violations = self.violations()
             worst = float(violations.max())
@@ -318,10 +321,11 @@ class _Lockstep:
                 break
 
     def _active(self) -> Integers:
-        return (self.coefs != 0).any(axis=0)
+        return np.asarray((self.coefs != 0).any(axis=0))
 
     def _strong(self, threshold: float) -> Integers:
-        return (self._pull(self.sums.gradient) >= max(threshold, 0.0)).any(axis=0) & (self.lower < self.upper)
+        pulled = self._pull(self.sums.gradient) >= max(threshold, 0.0)
+        return np.asarray(pulled.any(axis=0) & (self.lower < self.upper))
 
     def _widen(self, threshold: float, generous: float) -> None:
         needed = self._active() | self._strong(threshold)
@@ -350,7 +354,7 @@ class _Lockstep:
         for lane in lanes:
             part = old_points[lane, chosen]
             proposal[lane, chosen] = kernels.descend(
-                self._hessians[lane], old_gradients[lane, chosen] , part, l1, l2, lower, upper,
+                self._hessians[lane], old_gradients[lane, chosen], part, l1, l2, lower, upper,
                 0.02 * float(violations[lane].max()), 1000,
             )  # fmt: skip
         moving = np.zeros(self.sweep.n_lanes, dtype=bool)

@@ -1,7 +1,8 @@
 """Bidirectional search by BIC, with at most one column of each group, on exactly collapsed tables.
 
-The current model cuts the cells into few patterns. A candidate needs one histogram of (pattern, code), taken
-once for all columns of a variable, and an exact refit on its rows: microseconds, whatever the number of cells.
+The current model cuts the cells into few patterns. A candidate needs one histogram of (pattern, code),
+taken once for all columns of a variable, and an exact refit on its rows: microseconds, whatever the
+number of cells.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,12 @@ class CollapsedRows:
     def fit(self, start: Sequence[float] | Floats | None = None) -> GlmFit:
         """Fit the family to the rows."""
         return fit_glm(
-            self.matrix, self.counts, family=self.family, offset=self.offset, weights=self.weights, start=start
+            self.matrix,
+            self.counts,
+            family=self.family,
+            offset=self.offset,
+            weights=self.weights,
+            start=start,
         )
 
 
@@ -127,9 +133,10 @@ def search_bic(
 
     Notes
     -----
-    Every step fits all admissible single changes exactly and takes the one with the lowest BIC; of equal
-    ones, the one with the lowest column number. Collapsing sums likelihood terms of cells with equal columns,
-    and where a term is linear in the mean (all of Poisson, the zeros and ones of NB1) also over unequal offsets.
+    Every step fits all single changes exactly and takes the admissible one with the lowest BIC; of equal
+    ones, the one with the lowest column number. Collapsing sums likelihood terms of cells with equal
+    columns, and where a term is linear in the mean (all of Poisson, the zeros and ones of NB1) also over
+    unequal offsets.
 
     Examples
     --------
@@ -145,10 +152,15 @@ def search_bic(
     group = np.asarray(groups)
     n_columns = design.n_columns
     if group.shape != (n_columns,):
-        raise InputError(f"Invalid groups {group.shape}. There must be one for each of the {n_columns} columns.")
-    allowed = np.unique(np.arange(n_columns) if candidates is None else np.asarray(candidates, dtype=np.int64))
-    if allowed.size and not (0 <= allowed[0] and allowed[-1] < n_columns):
-        raise InputError(f"Invalid candidates {allowed[0]} to {allowed[-1]}. Columns go from 0 to {n_columns - 1}.")
+        raise InputError(
+            f"Invalid groups {group.shape}. There must be one for each of the {n_columns} columns."
+        )
+    every = np.arange(n_columns)
+    allowed = every if candidates is None else np.unique(np.asarray(candidates, dtype=np.int64))
+    if not np.isin(allowed, every).all():
+        raise InputError(
+            f"Invalid candidates {allowed[0]} to {allowed[-1]}. Columns go from 0 to {n_columns - 1}."
+        )
     low, high = check_bounds(lower, upper, n_columns)
     cells = _Cells.of(design, counts, offset, family)
     n_for_bic = cells.counts.size if n_for_bic is None else checks.check_count("n_for_bic", n_for_bic)
@@ -164,9 +176,9 @@ def collapse(
 ) -> CollapsedRows:
     """Collapse cells to weighted rows that `fit_glm` fits to the same likelihood.
 
-    Without offset a row is (pattern of the columns, count). With one, cells without incidents become one row a
-    pattern with the log of their summed exposure (``poisson``, ``nb1``: there the likelihood is linear in the
-    mean), and the others rows of (pattern, count, offset); ``nb2`` keeps (pattern, count, offset) everywhere.
+    Without offset a row is (pattern of the columns, count). With one, cells without incidents become one
+    row a pattern with the log of their summed exposure (``poisson``, ``nb1``: there the likelihood is linear
+    in the mean), and the others rows of (pattern, count, offset); ``nb2`` has only such rows.
 
     Examples
     --------
@@ -183,7 +195,8 @@ def collapse(
     pattern, matrix = patterns(design, columns, y.size)
     if log_exposure is None:
         keys, weights = np.unique(np.column_stack([pattern, y]), axis=0, return_counts=True)
-        return CollapsedRows(matrix[keys[:, 0].astype(np.int64)], keys[:, 1], weights.astype(float), None, family)
+        rows = keys[:, 0].astype(np.int64)
+        return CollapsedRows(matrix[rows], keys[:, 1], weights.astype(float), None, family)
     exposed = log_exposure > -600
     single = exposed if family == "nb2" else y > 0
     keys, weights = np.unique(
@@ -304,7 +317,8 @@ class _Tables:
         row_of[keep] = np.arange(keep.size)
         row_matrix = np.ascontiguousarray(row_matrix)
         if cells.kind.size:
-            return _rows_of_kinds(cells, row_matrix, row_of[self._base.pattern * width + value_of_level[self._codes]])
+            row = row_of[self._base.pattern * width + value_of_level[self._codes]]
+            return _rows_of_kinds(cells, row_matrix, row)
         busy_row = row_of[self._busy_pattern * width + value_of_level[self._busy_codes]]
         return _rows(cells, row_matrix, flat[keep], busy_row)
 
@@ -312,7 +326,7 @@ class _Tables:
 def _rows(cells: _Cells, matrix: Floats, exposure: Floats, busy_row: Integers) -> Rows:
     """Return rows of patterns: exposure is summed, and unequal offsets matter only to NB1 cells above 1."""
     n_rows = len(matrix)
-    total = np.bincount(busy_row, cells.counts[cells.busy], minlength=n_rows)
+    total: Floats = np.bincount(busy_row, cells.counts[cells.busy], minlength=n_rows)
     pointer, steps, numbers = np.zeros(n_rows + 1, dtype=np.int64), np.empty(0), np.empty(0)
     offset = np.zeros(n_rows)
     if cells.family == "nb2":
@@ -326,8 +340,9 @@ def _rows(cells: _Cells, matrix: Floats, exposure: Floats, busy_row: Integers) -
         within = np.arange(more.sum()) - np.repeat(ends - more, more)
         pointer = np.concatenate([np.arange(n_rows + 1), n_rows + ends])
         steps = np.concatenate([np.zeros(n_rows), 1.0 + within])
-        numbers = np.concatenate([np.bincount(busy_row, minlength=n_rows), np.ones(within.size)])
-        none = np.zeros(above.size)
+        first = np.bincount(busy_row, minlength=n_rows).astype(np.float64)
+        numbers = np.concatenate([first, np.ones(within.size)])
+        none: Floats = np.zeros(above.size)
         matrix = np.concatenate([matrix, matrix[busy_row[above]]])
         offset = np.concatenate([offset, cells.offset[cells.busy[above]]])
         exposure, total = np.concatenate([exposure, none]), np.concatenate([total, none])
@@ -391,15 +406,20 @@ class _Search:
             current = best
             steps.append((best.action, best.column, best.bic))
         runner_ups = {
-            column: tuple((move.column, move.bic) for move in sorted(some, key=lambda move: (move.bic, move.column)))
+            column: tuple(sorted(((move.column, move.bic) for move in some), key=lambda pair: pair[::-1]))
             for column, some in swaps.items()
         }
         base = self._base(current.columns, current.point)
         fit = fit_rows(_Tables(self.cells, base, None).rows(None), self.family)
         return StepwiseFit(
-            current.columns, fit, self._bic(fit.log_likelihood, len(current.columns)), null.bic,
-            tuple(steps), runner_ups, self.n_fits,
-        )  # fmt: skip
+            columns=current.columns,
+            fit=fit,
+            bic=self._bic(fit.log_likelihood, len(current.columns)),
+            null_bic=null.bic,
+            steps=tuple(steps),
+            runner_ups=runner_ups,
+            n_fits=self.n_fits,
+        )
 
     def _adds(self, current: _Move) -> list[_Move]:
         taken = self.group[list(current.columns)]
@@ -449,7 +469,9 @@ class _Search:
                     moves.append(move)
         return moves
 
-    def _fit(self, rows: Rows, columns: tuple[int, ...], start: Floats | None, action: str, column: int) -> _Move:
+    def _fit(
+        self, rows: Rows, columns: tuple[int, ...], start: Floats | None, action: str, column: int
+    ) -> _Move:
         self.n_fits += 1
         maximum = maximise(rows, self.family, start)
         point = maximum.point
