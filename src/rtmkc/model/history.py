@@ -6,7 +6,9 @@
 Y_h are the incidents under a Gaussian kernel of width h (peak 1), M_h the same sum of `cur`.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -137,18 +139,22 @@ def fit_history(
 
     def loss(parameters: np.ndarray) -> float:
         tempering, strengths = parameters[0], np.exp(parameters[1:])
-        total = LOG_STRENGTH_PENALTY * float(np.sum((parameters[1:] - 1.0) ** 2)) * max(len(directions), 1)
-        for number, sums, hit, predicted in directions:
+        scales.tempered(tempering)  # before the threads, which then share it
+
+        def surprise(direction: tuple[float, list[np.ndarray], np.ndarray, np.ndarray]) -> float:
+            number, sums, hit, predicted = direction
             start, multipliers = scales.multiply(tempering, strengths, number, sums)
             current = start * np.prod(multipliers, axis=0)
-            total -= float(predicted @ np.log(current[hit] / current.sum()))
-        return total
+            return -float(predicted @ np.log(current[hit] / current.sum()))
+
+        penalty = LOG_STRENGTH_PENALTY * float(np.sum((parameters[1:] - 1.0) ** 2))
+        return penalty * len(directions) + sum(pool.map(surprise, directions))
 
     bounds = [(0.0, 3.0)] + [LOG_STRENGTH_BOUNDS] * len(widths)
-    start = np.ones(1 + len(widths))
-    found = start
+    found = np.ones(1 + len(widths))
     if directions:
-        found = minimize(loss, start, method="Powell", bounds=bounds, options={"xtol": 1e-3, "ftol": 1e-7}).x
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = minimize(loss, found, method="Powell", bounds=bounds, options={"xtol": 1e-3, "ftol": 1e-7}).x
     tempering, strengths = float(found[0]), tuple(float(value) for value in np.exp(found[1:]))
     tempered, multipliers = scales.multiply(tempering, strengths, counts.sum(), scales.sums(counts))
     return History(tempering, strengths, tempered, np.array(multipliers))

@@ -1,6 +1,7 @@
 """Where next? RiskForecast: expected incidents, from curves of the environment times local history."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -172,6 +173,7 @@ class RiskForecast(BaseEstimator):
             n_lambdas=self.n_lambdas,
             lower=lower,
             upper=upper,
+            n_threads=os.cpu_count() or 1,
             progress=progress,
         )
 

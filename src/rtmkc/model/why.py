@@ -1,5 +1,6 @@
 """Why here? RiskTerrainModel: relative-risk weights of the environment, and their recipes."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -231,6 +232,7 @@ def fit_classic(
         n_lambdas=model.n_lambdas,
         lower=np.where(blocked, 0.0, lower),
         upper=np.where(blocked, 0.0, upper),
+        n_threads=os.cpu_count() or 1,
         progress=progress,
     )
     point = path.best if model.selection == "minimum" else path.one_se
