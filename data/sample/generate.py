@@ -817,10 +817,11 @@ places; junk dates; reports repeated in the next year's file; 311 requests cance
 
 What is true: poor lighting (street lights out), vacant houses and illegal dumping raise violence; overgrown shrubs and health
 violations do not; the 90-day initiative changed nothing. Main streets have more of it for a reason no file shows, and mild noise, the
-same in all years, makes some places worse than their surroundings. Six seeds were tried; this one is a city in which a plain stepwise
-Poisson fit finds the three true factors at their true extents and no false aggravating one. In three of the other five noise made a
-false factor look aggravating: one clean city proves nothing about a method. Weights fitted on half-block cells come out somewhat
-below the truth (about 1.7 where it is 2.0): incidents are recorded at two places of a block, and a cell is judged by its centre.
+same in all years, makes some places worse than their surroundings. The city was chosen: the noise was lowered once, and of six seeds
+this is one in which a plain stepwise Poisson fit finds the three true factors at their true extents and no false aggravating one. In
+three of the other five noise made a false factor look aggravating: one clean city proves nothing about a method. Weights fitted on
+half-block cells come out somewhat below the truth (about 1.7 where it is 2.0), likely because incidents are recorded at two places
+of a block while a cell is judged by its centre.
 
 Regenerate with `python generate.py` (numpy is all it needs): every byte comes out the same. Files are UTF-8, lines end with LF.
 Licence: MIT, as the project; the data are also dedicated to the public domain (CC0 1.0).
