@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from rtmkc.errors import CapacityError
 from rtmkc.places.corridors.kernels import sweep_seams
 from rtmkc.raster.grid import Grid
 
 _MICROMETRE = 1e-6
 _TILE = 256
+_MOST_BYTES = 2e9
 # Steps into a cell, as rows down, columns right, diagonal; each direction allows the step itself and its neighbours.
 _DIRECTIONS = {
     "east": ((0, 1, 0), (-1, 1, 1), (1, 1, 1)),
@@ -84,6 +86,11 @@ def best_seams(
     tuple of Seam
         Best first.
 
+    Raises
+    ------
+    CapacityError
+        If the cells are so small against `longest` that the sweep would not fit in memory.
+
     Notes
     -----
     Dynamic programming over cells, numbers of steps and numbers of diagonal steps, in the four directions east,
@@ -91,6 +98,7 @@ def best_seams(
     any allowed length. After a seam is taken, the cells and steps too near to it are closed, and the sweep is
     repeated where that can matter.
     """
+    _check_capacity(grid, longest)
     sweep = _SeamSweep(grid, np.asarray(values, dtype=float), shortest, longest, price)
     if excluded is not None:
         sweep.close(excluded, separation)
@@ -105,6 +113,16 @@ def best_seams(
             sweep.close(seam.line(grid), separation, seam.cells)
             sweep.again()
     return tuple(found)
+
+
+def _check_capacity(grid: Grid, longest: float) -> None:
+    steps = longest / grid.cell_size
+    needed = 16 * (steps / np.sqrt(2) + 1) * (_TILE + 2 * steps) * (_TILE + steps)
+    if needed > _MOST_BYTES:
+        raise CapacityError(
+            f"Invalid max_length {longest:,.0f} m. Seams of so many cells of {grid.cell_size:,.1f} m would need "
+            f"{needed / 1e9:,.1f} GB; choose a shorter max_length, larger cells, or give streets."
+        )
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _find_stretches(
     ]
     best_of = (
         f"the best of {search.n_stretches:,} stretches of one named street from corner to corner, {wish}, by expected "
-        f"incidents above {1000 * price:.3g} a km in {terrain.horizon_days} days (the rate of the street at the 80th "
+        f"incidents above {1000 * price:.3g} a km {_horizon(terrain)} (the rate of the street at the 80th "
         "percentile of length)"
     )
     return _finish(rows, terrain, wish, best_of, notes)
@@ -227,11 +227,16 @@ def _find_seams(
     ]
     best_of = (
         f"the best of all seams (chains of neighbouring cells that never turn back) {wish}, by expected incidents above "
-        f"{price:.3g} a cell of {format_length(grid.cell_size)} in {terrain.horizon_days} days (the 80th percentile of "
+        f"{price:.3g} a cell of {format_length(grid.cell_size)} {_horizon(terrain)} (the 80th percentile of "
         "the cells)"
     )
     notes = ["No streets given: corridors are chains of cells, not streets; check them on a map."]
     return _finish(rows, terrain, wish, best_of, notes)
+
+
+def _horizon(terrain: Any) -> str:
+    days = terrain.horizon_days
+    return f"in {days} days" if days else "in the period of the data, which is not known"
 
 
 def _finish(
@@ -271,7 +276,8 @@ def _geometry_of(thing: Any, grid: Grid) -> BaseGeometry | None:
     elif isinstance(thing, list | tuple):
         parts = [part for part in (_geometry_of(member, grid) for member in thing) if part is not None]
     else:
-        series = thing if isinstance(thing, gpd.GeoSeries) else as_layer(thing, name="exclude").frame.geometry
+        is_frame = isinstance(thing, gpd.GeoSeries | gpd.GeoDataFrame)
+        series = thing.geometry if is_frame else as_layer(thing, name="exclude").frame.geometry
         if series.crs is None:
             raise InputError(
                 "Invalid exclude: it has no coordinate system. Set it with .set_crs(), or give the bare geometry in "

@@ -40,7 +40,7 @@ _CLASS_COLUMNS = (
     "mtfcc",
     "class",
 )
-_NO_NAME = re.compile(r"(un-?named|un-?known|no ?name|none|null|nan|n/?a|<null>)\b.*|[\W_]*", re.IGNORECASE)
+_NO_NAME = re.compile(r"(un-?named|no ?name)\b.*|[<(]?(none|null|nan|n/?a|unknown)[>)]?|[\W_]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
