@@ -1,6 +1,7 @@
 """The classes of the risk map and their colours: one legend for picture, report and QGIS."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ TREATED = "#00695c"
 
 LABELS = (
     "below the city's average",
-    *(f"{low:g} to {high:g} x the average" for low, high in zip(BREAKS[:-1], BREAKS[1:], strict=True)),
+    *(f"{low:g} to {high:g} x the average" for low, high in pairwise(BREAKS)),
     f"more than {BREAKS[-1]:g} x the average",
 )
 
@@ -30,7 +31,8 @@ def classify(relative: np.ndarray) -> np.ndarray:
     >>> classify(np.array([0.2, 1.0, 4.9, 12.0]))
     array([0, 1, 2, 4])
     """
-    return np.digitize(relative, BREAKS)
+    classes: np.ndarray = np.digitize(relative, BREAKS)
+    return classes
 
 
 def area_of_classes(classes: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -99,11 +99,11 @@ def plot_risk(
         if by == "expected"
         else "Relative risk score, from the factors alone"
     )
-    ax = _map_axes(terrain.grid, ax)
+    ax = ax if ax is not None else _new_axes(*map_size(terrain.grid))
     _draw_classes(ax, terrain.grid, classes)
     _draw_streets(ax, terrain.grid, streets)
     _draw_outline(ax, terrain.grid)
-    handles = [
+    handles: list[Any] = [
         Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, label=label)
         for colour, label in zip(
             COLOURS, legend_labels(area_of_classes(classes, terrain.grid.share).tolist()), strict=True
@@ -157,7 +157,7 @@ def plot_corridors(
     Axes
     """
     grid = terrain.grid
-    ax = _map_axes(grid, ax)
+    ax = ax if ax is not None else _new_axes(*map_size(grid))
     _draw_classes(ax, grid, classify(relative_risk(terrain)), alpha=0.5)
     _draw_streets(ax, grid, streets)
     _draw_outline(ax, grid)
@@ -215,7 +215,7 @@ def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str |
         On a log axis: x2 is as far from 1 as x0.5. Without a factor in the model it says so.
     """
     weights = terrain.weights[terrain.weights["status"] == "in the model"].reset_index(drop=True)
-    ax = ax if ax is not None else _new_axes(7.4, 1.5 + 0.52 * max(len(weights), 1))
+    ax = ax if ax is not None else _new_axes(*weights_size(terrain))
     _say_title(ax, terrain, title or f"What the environment has to do with it, {terrain.grid.area.name}")
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
@@ -233,7 +233,7 @@ def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str |
     ax.tick_params(axis="y", length=0, labelsize=TEXT)
     ax.tick_params(axis="x", labelsize=TEXT)
     ax.set_ylim(-0.6, len(weights) - 0.4)
-    words = "relative risk value (RRV) and 95 % interval: times the incidents of places without the factor; log scale"
+    words = "relative risk value (RRV) and 95 % interval: times the incidents of places without it; log scale"
     ax.set_xlabel(words, fontsize=TEXT, color=INK)
     return ax
 
@@ -280,13 +280,15 @@ def _factor_label(weight: Any, block_length: float | None) -> str:
     )
 
 
-def _map_axes(grid: "Grid", ax: Axes | None) -> Axes:
-    if ax is None:
-        ratio = grid.n_rows / grid.n_columns
-        width = 7.4
-        height = 2.3 + width * min(ratio, _LANDSCAPE) if ratio < _LANDSCAPE else 1.0 + 4.6 * min(ratio, 1.8)
-        ax = _new_axes(width, height)
-    return ax
+def map_size(grid: "Grid") -> tuple[float, float]:
+    """Return width and height of a figure, in inches, that fits a map of the grid and its legend."""
+    ratio = grid.n_rows / grid.n_columns
+    return 7.4, 2.3 + 7.4 * ratio if ratio < _LANDSCAPE else 1.0 + 4.6 * min(ratio, 1.8)
+
+
+def weights_size(terrain: "RiskTerrain") -> tuple[float, float]:
+    """Return width and height of a figure, in inches, that fits the relative risk values."""
+    return 7.4, 1.5 + 0.52 * max(len(terrain.factors), 1)
 
 
 def _new_axes(width: float, height: float) -> Axes:
@@ -364,7 +366,7 @@ def _finish(
     grid = terrain.grid
     width, height = grid.n_columns * grid.cell_size, grid.n_rows * grid.cell_size
     margin = 0.02 * max(width, height)
-    room = 0.13 * np.clip(height, 0.6 * width, 1.2 * width) if scale_bar or north_arrow else 0.0
+    room = 0.13 * np.clip(height, 0.6 * width, 1.8 * width) if scale_bar or north_arrow else 0.0
     spare = max(0.0, 0.35 * height - width) / 2  # a narrow city still leaves room for the scale
     left, right = grid.west - margin - spare, grid.west + width + margin + spare
     bottom = grid.north - height - margin - room

@@ -1,5 +1,6 @@
 """Sentences about a terrain: what its numbers mean, each with its unit; shared by plots and report."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,10 @@ def place_of_factor(weight: "pd.Series[Any]", block_length: float | None) -> str
 def weight_words(weight: "pd.Series[Any]", block_length: float | None) -> str:
     """Return what the relative risk value of a factor says, as a sentence."""
     place = place_of_factor(weight, block_length)
-    sentence = f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of places elsewhere that are alike in the other factors"
+    sentence = (
+        f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of other places that are alike in the "
+        "other factors of the model"
+    )
     return f"{sentence[0].upper()}{sentence[1:]}{' (protective)' if weight['rrv'] < 1 else ''}."
 
 
@@ -110,8 +114,8 @@ def curve_lines(terrain: "RiskTerrain") -> list[dict[str, str]]:
 
     Notes
     -----
-    A proximity curve is averaged (geometric mean over distance) in bands of one block, or in thirds of its reach
-    where no block length is known. A density curve is told by its highest level, one for each bandwidth.
+    A proximity curve is averaged (geometric mean over distance) in bands of one block, or in thirds of its
+    reach where no block length is known. A density curve is told by its highest level, one for each bandwidth.
     """
     lines = []
     for factor, own in terrain.curves.groupby("factor", sort=False):
@@ -131,7 +135,7 @@ def _near_words(curve: pd.DataFrame, block_length: float | None) -> str:
     width = block_length or reach / 3
     edges = np.append(np.arange(0.0, reach * (1 - 1e-9), width), reach)
     parts = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         covered = np.minimum(curve["to_m"], high) - np.maximum(curve["from_m"], low)
         log_mean = float((covered.clip(lower=0) * np.log(curve["multiplier"])).sum() / (high - low))
         if abs(log_mean) >= BARELY:

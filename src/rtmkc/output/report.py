@@ -1,0 +1,381 @@
+"""The report: one self-contained HTML file for the people who decide where to go first."""
+
+import base64
+import io
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import jinja2
+import numpy as np
+import pandas as pd
+import pyogrio
+import pyproj
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rtmkc import __version__
+from rtmkc.inputs.ledger import Ledger
+from rtmkc.output.plots import map_size, plot_corridors, plot_risk, plot_weights, weights_size
+from rtmkc.output.words import (
+    curve_lines,
+    interval_words,
+    period_words,
+    reach_words,
+    times,
+    weight_words,
+)
+from rtmkc.storage import created_at, write_text
+from rtmkc.units import FOOT, format_length
+
+if TYPE_CHECKING:
+    from rtmkc.model.terrain import RiskTerrain
+
+SHOWN = 10
+"""Rows of a table in the report; the files have all."""
+DPI = 110
+TOP_FACTORS = 3
+CONTEMPORANEOUS = "contemporaneous"
+FAMILIES = {"poisson": "Poisson", "nb1": "negative binomial (NB1: variance = mean x (1 + sigma))"}
+METHODS = {
+    "classic": "classic: the published RTMDx procedure, an elastic-net screen by cross validation, then a stepwise "
+    "search by BIC"
+}
+MADE_BY_CHOICE = ("policing", "person", "unstated")
+DISCLAIMER = (
+    "Derived from reported incidents and other records as published by their sources. It is not a publication of "
+    "any police department or city, nor endorsed by one; the sources warrant neither accuracy nor completeness, "
+    "records may be corrected later, and places are approximate, often to the block."
+)
+
+
+def write_report(
+    path: str | Path,
+    terrain: "RiskTerrain",
+    *,
+    hotspots: gpd.GeoDataFrame,
+    title: str | None = None,
+    areas: gpd.GeoDataFrame | None = None,
+    corridors: gpd.GeoDataFrame | None = None,
+    ledgers: Sequence[Ledger] = (),
+    streets: Any = None,
+    treated: Any = None,
+    exposure_comparison: pd.DataFrame | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write the report: one HTML file without scripts or links, which prints well.
+
+    Parameters
+    ----------
+    path : path
+        The file, ``.html``.
+    terrain : RiskTerrain
+        The terrain.
+    hotspots : GeoDataFrame
+        Cells from `find_hotspots`.
+    title : str, optional
+        Instead of the name of the study area.
+    areas : GeoDataFrame, optional
+        Areas from `find_hotspots(areas=True)`; then the map numbers these instead of the cells.
+    corridors : GeoDataFrame, optional
+        From `find_corridors`.
+    ledgers : sequence of Ledger
+        What became of the rows of every layer.
+    streets, treated : layer, optional
+        Drawn on the maps.
+    exposure_comparison : DataFrame, optional
+        The weights fitted without exposure, beside which those of the terrain are shown.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and `overwrite` is false, or it cannot be written.
+
+    Notes
+    -----
+    The figures of the first page are what the model expects, not how well it forecasts: that takes incidents
+    it has not seen.
+    """
+    places = areas if areas is not None else hotspots
+    pictures = {
+        "risk": _picture(
+            lambda ax: plot_risk(terrain, ax=ax, hotspots=places, streets=streets), map_size(terrain.grid)
+        ),
+        "weights": _picture(lambda ax: plot_weights(terrain, ax=ax), weights_size(terrain)),
+    }
+    if corridors is not None:
+        pictures["corridors"] = _picture(
+            lambda ax: plot_corridors(terrain, corridors, ax=ax, streets=streets, treated=treated),
+            map_size(terrain.grid),
+        )
+    facts = terrain.facts
+    html = _template().render(
+        title=title or f"Risk terrain of {terrain.grid.area.name}",
+        created=created_at(),
+        version=__version__,
+        facts=facts,
+        horizon=terrain.horizon,
+        period=period_words(facts["period"]),
+        is_contemporaneous=facts["timing"].startswith(CONTEMPORANEOUS),
+        concentration=concentration(terrain, hotspots),
+        pictures=pictures,
+        terrain_rows=_about(terrain),
+        weights=_weights(terrain),
+        top_factors=_weights(terrain)[:TOP_FACTORS],
+        others=_not_in_model(terrain),
+        runner_ups=_runner_ups(terrain),
+        interval_why=_about_interval(facts["why"]["notes"]),
+        interval_where=_about_interval(facts["where"]["notes"]),
+        uses_curves=facts["where"]["uses_curves"],
+        curves=curve_lines(terrain),
+        city_mean=terrain.city_mean,
+        hotspots=_shown(hotspots),
+        areas=_shown(areas),
+        corridors=_shown(corridors),
+        comparison=_comparison(terrain, exposure_comparison),
+        ledgers=[_ledger_row(ledger) for ledger in ledgers],
+        layers=facts["factors"],
+        doubtful=MADE_BY_CHOICE,
+        notes=list(dict.fromkeys([*facts["why"]["notes"], *facts["where"]["notes"]])),
+        versions=_versions(),
+        disclaimer=DISCLAIMER,
+    )
+    write_text(path, html, overwrite=overwrite)
+
+
+def concentration(terrain: "RiskTerrain", hotspots: gpd.GeoDataFrame) -> dict[str, float]:
+    """Return how concentrated risk is: the hot spots' share of expected incidents, and of the area."""
+    cells = hotspots["cell_id"].to_numpy()
+    expected = terrain.cells["expected"].to_numpy()
+    return {
+        "n_cells": len(cells),
+        "expected": float(expected[cells].sum() / expected.sum()) if expected.sum() > 0 else 0.0,
+        "area": float(terrain.grid.share[cells].sum() / terrain.grid.share.sum()),
+    }
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        # Names come from users' files; a page must show them, never run them.
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "times": times,
+        "length": format_length,
+        "road_length": road_length,
+        "area": area_words,
+        "period": period_words,
+        "degrees": lambda value: f"{value:.5f}",
+    }
+    return environment.get_template("report.html.j2")
+
+
+def number(value: float | None) -> str:
+    """Return a number with three significant digits and thousands.
+
+    Examples
+    --------
+    >>> number(0.012345), number(3.14159), number(12.345), number(4321.0), number(None)
+    ('0.0123', '3.14', '12.3', '4,321', 'n/a')
+    """
+    if value is None or pd.isna(value):
+        return "n/a"
+    size = abs(value)
+    if size >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}{'f' if size >= 1 else 'g'}}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent with two significant digits.
+
+    Examples
+    --------
+    >>> percent(0.0199), percent(0.4567)
+    ('2.0 %', '46 %')
+    """
+    return f"{100 * share:.{1 if share < 0.0995 else 0}f} %"
+
+
+def road_length(metres: float) -> str:
+    """Return the length of a stretch of street.
+
+    Examples
+    --------
+    >>> road_length(1609.344)
+    '1.61 km (1.00 mi)'
+    """
+    return f"{metres / 1000:.2f} km ({metres / (5280 * FOOT):.2f} mi)"
+
+
+def area_words(square_metres: float) -> str:
+    """Return an area in hectares and acres.
+
+    Examples
+    --------
+    >>> area_words(40468.564224)
+    '4.0 ha (10.0 acres)'
+    """
+    return f"{square_metres / 1e4:,.1f} ha ({square_metres / 4046.8564224:,.1f} acres)"
+
+
+def _picture(draw: Callable[[Axes], Axes], size: tuple[float, float]) -> str:
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure.add_subplot())
+    file = io.BytesIO()
+    # Without the software tag, whose version would change the bytes.
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _shown(table: gpd.GeoDataFrame | None) -> dict[str, Any] | None:
+    if table is None:
+        return None
+    plain = pd.DataFrame(table.drop(columns=table.geometry.name))
+    rows = plain.iloc[:SHOWN].astype(object).where(plain.iloc[:SHOWN].notna(), None)
+    return {
+        "rows": rows.to_dict("records"),
+        "total": len(table),
+        "statement": table.attrs.get("statement", ""),
+        "notes": list(table.attrs.get("notes", [])),
+    }
+
+
+def _weights(terrain: "RiskTerrain") -> list[dict[str, Any]]:
+    in_model = terrain.weights[terrain.weights["status"] == "in the model"]
+    return [
+        {
+            "factor": weight["factor"],
+            "kind": weight["kind"],
+            "reach": reach_words(weight["influence_m"], terrain.grid.block_length),
+            "rrv": times(weight["rrv"]),
+            "interval": interval_words(weight["lower"], weight["upper"]),
+            "cells": weight["n_cells"],
+            "cell_share": weight["n_cells"] / terrain.grid.n_cells,
+            "incidents": weight["n_inside"],
+            "meaning": weight_words(weight, terrain.grid.block_length),
+        }
+        for _, weight in in_model.iterrows()
+    ]
+
+
+def _not_in_model(terrain: "RiskTerrain") -> list[dict[str, Any]]:
+    others = terrain.weights[terrain.weights["status"] != "in the model"]
+    return others[["factor", "status", "reason"]].to_dict("records")
+
+
+def _runner_ups(terrain: "RiskTerrain") -> list[str]:
+    """The nearest rival of each factor's kind and distance: the choice is less certain than it looks."""
+    best: dict[str, str] = {}
+    for rival in terrain.facts["why"]["runner_ups"]["rows"]:
+        reach = reach_words(rival["influence_m"], terrain.grid.block_length)
+        best.setdefault(
+            rival["factor"],
+            f"{rival['factor']}: {rival['kind']} {reach}, BIC {rival['bic_above_chosen']:,.1f} above the chosen",
+        )
+    return list(best.values())
+
+
+def _about_interval(notes: Sequence[str]) -> str:
+    return next((note for note in notes if "interval" in note), "")
+
+
+def _comparison(terrain: "RiskTerrain", without: pd.DataFrame | None) -> list[dict[str, str]]:
+    if without is None:
+        return []
+    other = without.set_index("factor")
+    return [
+        {
+            "factor": weight["factor"],
+            "with": _rrv_words(weight),
+            "without": _rrv_words(other.loc[weight["factor"]]),
+        }
+        for _, weight in terrain.weights.iterrows()
+        if weight["factor"] in other.index
+    ]
+
+
+def _rrv_words(weight: "pd.Series[Any]") -> str:
+    if weight["status"] != "in the model":
+        return "not in the model"
+    return f"{times(weight['rrv'])} ({interval_words(weight['lower'], weight['upper'])})"
+
+
+def _ledger_row(ledger: Ledger) -> dict[str, Any]:
+    rest = [f"{rows:,} merged: {reason}" for reason, rows in ledger.merged.items()]
+    rest += [f"{rows:,} left out: {reason}" for reason, rows in ledger.dropped.items()]
+    return {"name": ledger.name, "read": ledger.read, "used": ledger.used, "rest": rest}
+
+
+def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
+    facts, grid = terrain.facts, terrain.grid
+    why, where = facts["why"], facts["where"]
+    bic = "; ".join(
+        f"{row['family']} {row['bic']:,.1f} with {row['n_factors']} factors, {row['null_bic']:,.1f} with none"
+        for row in why["bic"]["rows"]
+    )
+    block = format_length(facts["block_length_m"]) if facts["block_length_m"] else "not given"
+    rows = [
+        (
+            "Study area",
+            f"{grid.area.name}, {facts['area_km2']:,.1f} km2 ({facts['area_km2'] / 2.589988:,.1f} sq mi)",
+        ),
+        ("Incidents", f"{facts['n_incidents']:,}, {period_words(facts['period'])}"),
+        (
+            "Cells",
+            f"{facts['n_cells']:,} of {format_length(facts['cell_size_m'])}; {facts['n_cells_with_incidents']:,} had "
+            "an incident",
+        ),
+        ("Block length", block),
+        ("Coordinate system", f"{facts['crs_name']} ({facts['crs']})"),
+        ("Time", facts["timing"]),
+        ("Exposure", facts["exposure"]),
+        ("Weights (why here)", METHODS.get(why["method"], why["method"])),
+        (
+            "Model of the weights",
+            f"{FAMILIES.get(why['family'], why['family'])}"
+            + (f", sigma {why['dispersion']:.3g}" if why["dispersion"] is not None else ""),
+        ),
+        (
+            "Columns tried",
+            f"{why['n_generated']:,} combinations of factor, kind and distance; {why['n_dropped']:,} dropped as "
+            f"constant, too rare or duplicate; {why['n_kept']:,} kept by the screen; {len(terrain.factors):,} in the "
+            "model",
+        ),
+        ("BIC (n = cells)", bic),
+        (
+            "Forecast (where next)",
+            "curves of the environment x area history x spot history"
+            if where["uses_curves"]
+            else "history alone: the curves do not beat a flat surface",
+        ),
+        (
+            "Strength of history",
+            f"tempering {number(where['tempering'])}, prior strengths {', '.join(map(number, where['strengths']))} "
+            "(coarse to fine)",
+        ),
+        ("Expected incidents are for", terrain.horizon),
+        ("Seeds", f"{why['seed']} (weights), {where['seed']} (forecast)"),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _versions() -> str:
+    packages = ("numpy", "scipy", "pandas", "geopandas", "shapely", "scikit-learn", "numba")
+    gdal = ".".join(map(str, pyogrio.__gdal_version__))
+    libraries = [f"{name} {version(name)}" for name in packages]
+    return ", ".join(
+        [f"rtmkc {__version__}", f"Python {platform.python_version()}", *libraries, f"GDAL {gdal}",
+         f"PROJ {pyproj.__proj_version__}"]
+    )  # fmt: skip
