@@ -46,8 +46,8 @@ def test_every_way_of_writing_a_place_is_read(text: object, longitude: float, la
 
 @pytest.mark.parametrize(
     "text",
-    ["3500 PROSPECT AV\nKANSAS CITY 64127\n", "11600 E US\nHW KANSAS CITY 64133\n", "99999\n", "", None, "POINT EMPTY",
-     "POINT (39.1)", "{broken", '{"type": "Point"}', "(39.1, -94.5) corner", float("nan")],
+    ["3500 PROSPECT AV\nKANSAS CITY 64127\n", "11600 E US\nHW KANSAS CITY 64133\n", "99999\n", "", None,
+     "POINT EMPTY", "POINT (39.1)", "{broken", '{"type": "Point"}', "(39.1, -94.5) corner", float("nan")],
 )  # fmt: skip
 def test_text_without_a_place_is_missing(text: object) -> None:
     """Addresses, withheld places and broken text have no coordinates, and nothing is guessed."""

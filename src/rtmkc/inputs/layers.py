@@ -272,7 +272,7 @@ def read_layer(
         check_choice("provenance", provenance, PROVENANCES)
     reading = Reading.open(source, name=name, layer=layer)
     reading.locate(crs=crs, longitude=longitude, latitude=latitude, easting=easting, northing=northing)
-    reading.find_dates(date, wanted=period is not None)
+    reading.find_dates(date, wanted=not (period is None and hours is None and weekdays is None))
     reading.select(where)
     reading.select_times(period=period, hours=hours, weekdays=weekdays)
     reading.drop_bad_places()
@@ -297,7 +297,14 @@ def as_layer(thing: Any, *, name: str, allow_empty: bool = True) -> Layer:
     InputError
         If it cannot be read, or is empty and must not be.
     """
-    made = thing if isinstance(thing, Layer) else read_layer(thing, name=name)
+    if isinstance(thing, Layer):
+        made = thing
+    else:
+        reading = Reading.open(thing, name=name)
+        reading.locate()
+        reading.find_dates(None, wanted=False)
+        reading.drop_bad_places()
+        made = finish(reading, provenance=None, stacklevel=2)
     if not allow_empty and len(made) == 0:
         raise InputError(
             f"Invalid layer {made.name!r}. It has no features, of {made.ledger.read:,} rows read; look at "

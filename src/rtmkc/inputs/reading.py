@@ -226,7 +226,7 @@ class Reading:
                 f"{self.frame[column].dropna().astype(str).head(1).tolist()}); write YYYY-MM-DD or "
                 "MM/DD/YYYY, or name another column with date=."
             )
-        if date is None and readable * 2 < filled:
+        if date is None and not wanted and readable * 2 < filled:
             return
         self.frame = self.frame.assign(**{column: parsed})
         self.date_column = column
@@ -270,7 +270,7 @@ class Reading:
         if weekdays is not None:
             days = dates.parse_weekdays(weekdays)
             self.drop(
-                ~self.times().dt.dayofweek.isin(days).to_numpy(), f"not on the weekdays {_listed(weekdays)}"
+                ~self.times().dt.day_of_week.isin(days).to_numpy(), f"not on the weekdays {_listed(weekdays)}"
             )
         if hours is not None:
             self.drop(~dates.within_hours(self._clock(hours), hours), f"outside the hours {hours}")

@@ -20,7 +20,7 @@ _BACKTICKS = re.compile(r"`([^`]*)`")
 _METHODS = frozenset(
     ["isin", "isna", "notna", "between", "contains", "startswith", "endswith", "match", "lower", "upper"]
 )
-_ACCESSORS = frozenset(["str", "dt", "year", "month", "day", "hour", "dayofweek"])
+_ACCESSORS = frozenset(["str", "dt", "year", "month", "day", "hour", "day_of_week"])
 _ALLOWED = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.Invert, ast.USub, ast.UAdd,
     ast.BinOp, ast.BitAnd, ast.BitOr, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.Compare, ast.Eq,
