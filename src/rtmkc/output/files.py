@@ -35,7 +35,8 @@ _STYLE_TABLE = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
     f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
-    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT CURRENT_TIMESTAMP
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
+    update_time DATETIME DEFAULT CURRENT_TIMESTAMP
 )"""
 
 
@@ -57,8 +58,8 @@ def write_gpkg(
     path : path
         The file, ``.gpkg``.
     terrain : RiskTerrain
-        Its cells become the layer ``risk`` (all columns, and ``relative``: x the city's average), its area the
-        layer ``study_area``, which carries the facts: n, period, cell size, system, method.
+        Its cells become the layer ``risk`` (all columns, and ``relative``: x the city's average), its area
+        the layer ``study_area``, which carries the facts: n, period, cell size, system, method.
     hotspots, areas, corridors : GeoDataFrame, optional
         From `find_hotspots` and `find_corridors`: layers ``hotspots``, ``hotspot_areas``, ``corridors``.
     incidents : layer, optional
@@ -114,8 +115,8 @@ def write_table(path: str | Path, frame: pd.DataFrame, *, overwrite: bool = Fals
 
     Notes
     -----
-    Text that starts with = + - @ or a control character gets an apostrophe before it, so that no spreadsheet runs
-    it as a formula; numbers stay numbers, with six significant digits.
+    Text that starts with = + - @ or a control character gets an apostrophe before it, so that no spreadsheet
+    runs it as a formula; numbers stay numbers, with six significant digits.
     """
     plain = _with_places(frame) if isinstance(frame, gpd.GeoDataFrame) else frame
     cells = pd.DataFrame(
@@ -151,9 +152,9 @@ def write_geojson(path: str | Path, frame: gpd.GeoDataFrame, *, overwrite: bool 
 def write_risk_raster(path: str | Path, terrain: "RiskTerrain", *, overwrite: bool = False) -> None:
     """Write the surfaces as a cloud-optimised GeoTIFF, one band each.
 
-    Bands: expected (incidents per cell over the horizon), relative (x the city's average), rrs (lowest cell = 1),
-    environment, area_history and spot_history (whose product with the city's mean is expected). The tags say n,
-    period, cell size, system, method, version and when it was made.
+    Bands: expected (incidents per cell over the horizon), relative (x the city's average), rrs (lowest cell
+    = 1), environment, area_history and spot_history (whose product with the city's mean is expected). The
+    tags say n, period, cell size, system, method, version and when it was made.
 
     Raises
     ------
@@ -254,8 +255,8 @@ def _add_styles(path: Path, layers: list[str]) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(_STYLE_TABLE)
         connection.executemany(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
-            "styleQML, styleSLD, useAsDefault, description, owner, ui, update_time) "
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
+            "styleName, styleQML, styleSLD, useAsDefault, description, owner, ui, update_time) "
             f"VALUES ({', '.join('?' * 12)})",
             rows,
         )

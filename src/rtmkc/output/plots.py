@@ -27,7 +27,7 @@ from rtmkc.output.classes import (
     classify,
     legend_labels,
 )
-from rtmkc.output.words import attribution, interval_words, reach_words, relative_risk, times
+from rtmkc.output.words import attribution, interval_words, none_of, reach_words, relative_risk, times
 from rtmkc.units import FOOT
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str |
         ax.spines[side].set_visible(False)
     if weights.empty:
         ax.set_axis_off()
-        words = f"No significant factor.\nNone of the {len(terrain.weights)} factors tried is in the model."
+        words = f"No significant factor.\n{none_of(terrain)}."
         ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=11, color=INK, transform=ax.transAxes)
         return ax
     rows = np.arange(len(weights))[::-1]
@@ -377,8 +377,9 @@ def _finish(
         _draw_scale(ax, left + margin, bottom + 0.55 * room, 0.3 * (right - left), 0.08 * room)
     if north_arrow:
         ax.annotate(
-            "N", xy=(right - 2.5 * margin, bottom + room), xytext=(right - 2.5 * margin, bottom + 0.12 * room),
-            ha="center", va="bottom", fontsize=TEXT, color=INK, arrowprops={"arrowstyle": "-|>", "color": INK},
+            "N", (right - 2.5 * margin, bottom + room), (right - 2.5 * margin, bottom + 0.12 * room),
+            ha="center", va="bottom", fontsize=TEXT, color=INK,
+            arrowprops={"arrowstyle": "-|>", "color": INK},
         )  # fmt: skip
     _say_title(ax, terrain, title)
     beside = height / width >= _LANDSCAPE
@@ -452,8 +453,8 @@ def _number(ax: Axes, points: np.ndarray, labels: Sequence[Any], *, away: bool) 
         choice = int(np.argmax(free))
         taken = np.vstack([taken, centres[choice]])
         ax.annotate(
-            str(label), xy=tuple(point), xytext=tuple(moves[choice]), textcoords="offset points", ha="center", va="center",
-            fontsize=SMALL, fontweight="bold", color=INK, zorder=10,
+            str(label), tuple(point), tuple(moves[choice]), textcoords="offset points",
+            ha="center", va="center", fontsize=SMALL, fontweight="bold", color=INK, zorder=10,
             bbox={"boxstyle": "circle,pad=0.22", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8},
             arrowprops={"arrowstyle": "-", "linewidth": 0.8, "color": INK, "shrinkA": 0, "shrinkB": 0},
         )  # fmt: skip

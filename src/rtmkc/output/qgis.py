@@ -19,8 +19,8 @@ def risk_style() -> str:
     edges = (0.0, *BREAKS, 1e9)
     for number, label in enumerate(LABELS):
         xml.SubElement(
-            ranges, "range", symbol=str(number), lower=f"{edges[number]:.6f}", upper=f"{edges[number + 1]:.6f}",
-            label=label, render="true",
+            ranges, "range", symbol=str(number), label=label, render="true",
+            lower=f"{edges[number]:.6f}", upper=f"{edges[number + 1]:.6f}",
         )  # fmt: skip
         _fill(symbols, str(number), COLOURS[number], opacity=0.75)
     renderer.append(symbols)
@@ -129,4 +129,5 @@ def _rgba(colour: str) -> str:
 
 def _text(root: xml.Element) -> str:
     xml.indent(root)
-    return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{xml.tostring(root, encoding='unicode')}\n"
+    body = xml.tostring(root, encoding="unicode")
+    return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{body}\n"

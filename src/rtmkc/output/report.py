@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import jinja2
-import numpy as np
 import pandas as pd
 import pyogrio
 import pyproj
@@ -23,6 +22,7 @@ from rtmkc.output.plots import map_size, plot_corridors, plot_risk, plot_weights
 from rtmkc.output.words import (
     curve_lines,
     interval_words,
+    none_of,
     period_words,
     reach_words,
     times,
@@ -41,14 +41,16 @@ TOP_FACTORS = 3
 CONTEMPORANEOUS = "contemporaneous"
 FAMILIES = {"poisson": "Poisson", "nb1": "negative binomial (NB1: variance = mean x (1 + sigma))"}
 METHODS = {
-    "classic": "classic: the published RTMDx procedure, an elastic-net screen by cross validation, then a stepwise "
-    "search by BIC"
+    "classic": (
+        "classic: the published RTMDx procedure, an elastic-net screen by cross validation, then a stepwise search "
+        "by BIC"
+    )
 }
 MADE_BY_CHOICE = ("policing", "person", "unstated")
 DISCLAIMER = (
-    "Derived from reported incidents and other records as published by their sources. It is not a publication of "
-    "any police department or city, nor endorsed by one; the sources warrant neither accuracy nor completeness, "
-    "records may be corrected later, and places are approximate, often to the block."
+    "Derived from reported incidents and other records as published by their sources. It is not a publication "
+    "of any police department or city, nor endorsed by one; the sources warrant neither accuracy nor "
+    "completeness, records may be corrected later, and places are approximate, often to the block."
 )
 
 
@@ -128,6 +130,7 @@ def write_report(
         weights=_weights(terrain),
         top_factors=_weights(terrain)[:TOP_FACTORS],
         others=_not_in_model(terrain),
+        none_of=none_of(terrain),
         runner_ups=_runner_ups(terrain),
         interval_why=_about_interval(facts["why"]["notes"]),
         interval_where=_about_interval(facts["where"]["notes"]),
@@ -171,6 +174,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "number": number,
         "percent": percent,
+        "whole": whole,
         "times": times,
         "length": format_length,
         "road_length": road_length,
@@ -195,6 +199,19 @@ def number(value: float | None) -> str:
     if size >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}{'f' if size >= 1 else 'g'}}"
+
+
+def whole(value: float | None) -> str:
+    """Return a count; one decimal where a count was shared out.
+
+    Examples
+    --------
+    >>> whole(8.0), whole(1234), whole(2.49)
+    ('8', '1,234', '2.5')
+    """
+    if value is None or pd.isna(value):
+        return "n/a"
+    return f"{value:,.{0 if abs(value - round(value)) < 1e-6 else 1}f}"
 
 
 def percent(share: float) -> str:
@@ -272,7 +289,7 @@ def _weights(terrain: "RiskTerrain") -> list[dict[str, Any]]:
 
 def _not_in_model(terrain: "RiskTerrain") -> list[dict[str, Any]]:
     others = terrain.weights[terrain.weights["status"] != "in the model"]
-    return others[["factor", "status", "reason"]].to_dict("records")
+    return [{"factor": other["factor"], "reason": other["reason"]} for _, other in others.iterrows()]
 
 
 def _runner_ups(terrain: "RiskTerrain") -> list[str]:
@@ -280,10 +297,8 @@ def _runner_ups(terrain: "RiskTerrain") -> list[str]:
     best: dict[str, str] = {}
     for rival in terrain.facts["why"]["runner_ups"]["rows"]:
         reach = reach_words(rival["influence_m"], terrain.grid.block_length)
-        best.setdefault(
-            rival["factor"],
-            f"{rival['factor']}: {rival['kind']} {reach}, BIC {rival['bic_above_chosen']:,.1f} above the chosen",
-        )
+        above = f"BIC {rival['bic_above_chosen']:,.1f} above the chosen"
+        best.setdefault(rival["factor"], f"{rival['factor']}: {rival['kind']} {reach}, {above}")
     return list(best.values())
 
 
@@ -326,33 +341,30 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         for row in why["bic"]["rows"]
     )
     block = format_length(facts["block_length_m"]) if facts["block_length_m"] else "not given"
+    cells = f"{facts['n_cells']:,} of {format_length(facts['cell_size_m'])}"
+    tried = [
+        f"{why['n_generated']:,} combinations of factor, kind and distance",
+        f"{why['n_dropped']:,} dropped as constant, too rare or duplicate",
+        f"{why['n_kept']:,} kept by the screen",
+        f"{len(terrain.factors):,} in the model",
+    ]
+    family = FAMILIES.get(why["family"], why["family"])
+    dispersion = "" if why["dispersion"] is None else f", sigma {why['dispersion']:.3g}"
+    strengths = ", ".join(map(number, where["strengths"]))
     rows = [
         (
             "Study area",
             f"{grid.area.name}, {facts['area_km2']:,.1f} km2 ({facts['area_km2'] / 2.589988:,.1f} sq mi)",
         ),
         ("Incidents", f"{facts['n_incidents']:,}, {period_words(facts['period'])}"),
-        (
-            "Cells",
-            f"{facts['n_cells']:,} of {format_length(facts['cell_size_m'])}; {facts['n_cells_with_incidents']:,} had "
-            "an incident",
-        ),
+        ("Cells", f"{cells}; {facts['n_cells_with_incidents']:,} had an incident"),
         ("Block length", block),
         ("Coordinate system", f"{facts['crs_name']} ({facts['crs']})"),
         ("Time", facts["timing"]),
         ("Exposure", facts["exposure"]),
         ("Weights (why here)", METHODS.get(why["method"], why["method"])),
-        (
-            "Model of the weights",
-            f"{FAMILIES.get(why['family'], why['family'])}"
-            + (f", sigma {why['dispersion']:.3g}" if why["dispersion"] is not None else ""),
-        ),
-        (
-            "Columns tried",
-            f"{why['n_generated']:,} combinations of factor, kind and distance; {why['n_dropped']:,} dropped as "
-            f"constant, too rare or duplicate; {why['n_kept']:,} kept by the screen; {len(terrain.factors):,} in the "
-            "model",
-        ),
+        ("Model of the weights", family + dispersion),
+        ("Columns tried", "; ".join(tried)),
         ("BIC (n = cells)", bic),
         (
             "Forecast (where next)",
@@ -362,8 +374,7 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         ),
         (
             "Strength of history",
-            f"tempering {number(where['tempering'])}, prior strengths {', '.join(map(number, where['strengths']))} "
-            "(coarse to fine)",
+            f"tempering {number(where['tempering'])}, prior strengths {strengths} (coarse to fine)",
         ),
         ("Expected incidents are for", terrain.horizon),
         ("Seeds", f"{why['seed']} (weights), {where['seed']} (forecast)"),

@@ -44,7 +44,19 @@ def attribution(terrain: "RiskTerrain") -> str:
             facts["crs"],
             f"weights: {facts['why']['method']}",
             f"rtmkc {__version__}",
+            # Whoever sees only the picture must see this too.
+            *([facts["timing"]] if facts["timing"].startswith("contemporaneous") else []),
         ]
+    )
+
+
+def none_of(terrain: "RiskTerrain") -> str:
+    """Return the sentence of a model without factors."""
+    tried = len(terrain.weights)
+    return (
+        f"None of the {tried} factors tried is in the model"
+        if tried != 1
+        else "The one factor tried is not in the model"
     )
 
 
@@ -98,8 +110,8 @@ def weight_words(weight: "pd.Series[Any]", block_length: float | None) -> str:
     """Return what the relative risk value of a factor says, as a sentence."""
     place = place_of_factor(weight, block_length)
     sentence = (
-        f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of other places that are alike in the "
-        "other factors of the model"
+        f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of other places that are alike in "
+        "the other factors of the model"
     )
     return f"{sentence[0].upper()}{sentence[1:]}{' (protective)' if weight['rrv'] < 1 else ''}."
 
@@ -115,7 +127,8 @@ def curve_lines(terrain: "RiskTerrain") -> list[dict[str, str]]:
     Notes
     -----
     A proximity curve is averaged (geometric mean over distance) in bands of one block, or in thirds of its
-    reach where no block length is known. A density curve is told by its highest level, one for each bandwidth.
+    reach where no block length is known. A density curve is told by its highest level, one for each
+    bandwidth.
     """
     lines = []
     for factor, own in terrain.curves.groupby("factor", sort=False):
@@ -150,11 +163,12 @@ def _near_words(curve: pd.DataFrame, block_length: float | None) -> str:
 
 def _dense_words(curve: pd.DataFrame) -> str:
     parts = []
-    for bandwidth, own in curve.groupby("bandwidth_m"):
-        top = own.loc[own["from_density"].idxmax()]
+    for bandwidth in np.unique(curve["bandwidth_m"].to_numpy(dtype=float)):
+        own = curve[curve["bandwidth_m"] == bandwidth]
+        top = own.iloc[int(own["from_density"].to_numpy(dtype=float).argmax())]
         if abs(np.log(top["multiplier"])) >= BARELY:
             parts.append(
                 f"{times(top['multiplier'])} above {top['from_density']:,.3g} per km2 "
-                f"counted within {format_length(float(bandwidth))}"  # type: ignore[arg-type]
+                f"counted within {format_length(float(bandwidth))}"
             )
     return ", ".join(parts)
