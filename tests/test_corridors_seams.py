@@ -23,7 +23,9 @@ def grid_of(mask, cell_size=100.0):
     rows, columns = np.nonzero(mask)
     low = (mask.shape[0] - 1 - rows) * cell_size
     squares = shapely.box(columns * cell_size, low, (columns + 1) * cell_size, low + cell_size)
-    area = StudyArea.from_geometry(shapely.union_all(shapely.buffer(squares, -1e-3, join_style="mitre")), crs=32615)
+    area = StudyArea.from_geometry(
+        shapely.union_all(shapely.buffer(squares, -1e-3, join_style="mitre")), crs=32615
+    )
     grid = Grid.cover(area, cell_size=cell_size)
     assert (grid.inside == mask).all()
     return grid
@@ -39,7 +41,9 @@ def random_mask(random, shape):
 
 def all_seams(grid, shortest, longest):
     """Yield the cells and the length of every monotone path of allowed length, found one by one."""
-    number = {(row, column): cell for cell, (row, column) in enumerate(zip(grid.rows, grid.columns, strict=True))}
+    number = {
+        (row, column): cell for cell, (row, column) in enumerate(zip(grid.rows, grid.columns, strict=True))
+    }
     for moves in DIRECTIONS:
         stack = [([place], 0.0) for place in number]
         while stack:
@@ -59,11 +63,13 @@ def naive_greedy(grid, values, k, shortest, longest, separation, price, excluded
     for cells, _, order in all_seams(grid, shortest, longest):
         lines[cells] = shapely.LineString(np.column_stack([grid.eastings[order], grid.northings[order]]))
         worth[cells] = values[order].sum() - price * len(order)
+
     def keep(near, taken):
         for cells in list(worth):
             touches = cells & taken if separation == 0 else near.distance(lines[cells]) < separation - 1e-6
             if touches:
                 del worth[cells]
+
     if excluded is not None:
         keep(excluded, frozenset())
     found = []
@@ -78,14 +84,22 @@ def naive_greedy(grid, values, k, shortest, longest, separation, price, excluded
 
 @pytest.mark.parametrize("separation", [0.0, 120.0, 250.0])
 def test_seams_equal_enumeration(separation):
-    """On grids with walls and holes the best seams, one after the other, are those of exhaustive enumeration."""
+    """On grids with walls and holes the best seams, one by one, are those of exhaustive enumeration."""
     for seed in range(12):
         random = np.random.default_rng(seed)
         grid = grid_of(random_mask(random, (6, 7)))
         values = random.gamma(0.5, 1.0, grid.n_cells)
-        options = {"k": 3, "shortest": 200.0, "longest": 520.0, "separation": separation, "price": float(np.quantile(values, 0.7))}
+        options = {
+            "k": 3,
+            "shortest": 200.0,
+            "longest": 520.0,
+            "separation": separation,
+            "price": float(np.quantile(values, 0.7)),
+        }
         found = best_seams(grid, values, **options)
-        assert [seam.value for seam in found] == pytest.approx(naive_greedy(grid, values, **options), rel=1e-9), seed
+        assert [seam.value for seam in found] == pytest.approx(
+            naive_greedy(grid, values, **options), rel=1e-9
+        ), seed
         for seam in found:
             line = seam.line(grid)
             assert line.length == pytest.approx(seam.length_m)
@@ -103,9 +117,18 @@ def test_nothing_near_what_is_excluded():
         grid = grid_of(random_mask(random, (6, 7)))
         values = random.gamma(0.5, 1.0, grid.n_cells)
         excluded = shapely.LineString(random.uniform(0, 600, (2, 2)))
-        options = {"k": 2, "shortest": 200.0, "longest": 520.0, "separation": 90.0, "price": 0.2, "excluded": excluded}
+        options = {
+            "k": 2,
+            "shortest": 200.0,
+            "longest": 520.0,
+            "separation": 90.0,
+            "price": 0.2,
+            "excluded": excluded,
+        }
         found = best_seams(grid, values, **options)
-        assert [seam.value for seam in found] == pytest.approx(naive_greedy(grid, values, **options), rel=1e-9), seed
+        assert [seam.value for seam in found] == pytest.approx(
+            naive_greedy(grid, values, **options), rel=1e-9
+        ), seed
         assert all(seam.line(grid).distance(excluded) >= 90 - 1e-6 for seam in found)
 
 

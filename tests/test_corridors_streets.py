@@ -19,7 +19,12 @@ def test_a_cross_drawn_by_hand():
     """Two streets cut at their crossing make four segments, five nodes numbered from west to east."""
     network = StreetNetwork.from_layer(
         streets_of(
-            ["LINESTRING (0 0, 100 0)", "LINESTRING (100 0, 200 0)", "LINESTRING (100 -80, 100 0)", "LINESTRING (100 0, 100 70)"],
+            [
+                "LINESTRING (0 0, 100 0)",
+                "LINESTRING (100 0, 200 0)",
+                "LINESTRING (100 -80, 100 0)",
+                "LINESTRING (100 0, 100 70)",
+            ],
             name=["Oak", "Oak", "Elm", "Elm"],
         )
     )
@@ -55,7 +60,9 @@ def test_lines_are_split_where_they_meet_and_not_where_they_may_be_bridges():
 
 def test_ends_within_the_tolerance_are_one_node():
     """Ends 0.4 m apart meet, ends 0.6 m apart do not, and the lines then end at exactly the same place."""
-    lines = streets_of(["LINESTRING (0 0, 100 0)", "LINESTRING (100.4 0, 200 0)", "LINESTRING (200.6 0, 300 0)"])
+    lines = streets_of(
+        ["LINESTRING (0 0, 100 0)", "LINESTRING (100.4 0, 200 0)", "LINESTRING (200.6 0, 300 0)"]
+    )
     network = StreetNetwork.from_layer(lines)
     assert len(network.node_eastings) == 5
     assert network.segments.geometry.iloc[1].coords[0] == (100.0, 0.0)
@@ -68,7 +75,10 @@ def test_loops_rings_and_lines_that_touch_themselves():
     """A ring keeps its length as a loop; a line whose end lies on itself becomes a stem and a loop."""
     noded = node_lines(
         shapely.from_wkt(
-            ["LINESTRING (0 0, 40 0, 40 40, 0 40, 0 0)", "LINESTRING (100 0, 150 0, 150 50, 200 50, 200 0, 150 0)"]
+            [
+                "LINESTRING (0 0, 40 0, 40 40, 0 40, 0 0)",
+                "LINESTRING (100 0, 150 0, 150 50, 200 50, 200 0, 150 0)",
+            ]
         ),
         snap_m=0.5,
     )
@@ -77,7 +87,7 @@ def test_loops_rings_and_lines_that_touch_themselves():
 
 
 def test_multi_lines_heights_repeats_and_rubbish():
-    """Multi-part lines are taken apart, heights dropped; repeats, points and empty lines are left out and counted."""
+    """Multi-part lines are taken apart, heights dropped; repeats, points and empty lines are counted out."""
     streets = gpd.GeoDataFrame(
         {"name": ["Oak", "Oak", None, "Oak", "Elm", "Elm"]},
         geometry=[
@@ -99,10 +109,14 @@ def test_multi_lines_heights_repeats_and_rubbish():
     assert any("without length" in note for note in network.notes)
 
 
-@pytest.mark.parametrize("column", ["name", "NAME", "ST_NAME", "FullName", "street", "Street Name", "RD_NAME"])
+@pytest.mark.parametrize(
+    "column", ["name", "NAME", "ST_NAME", "FullName", "street", "Street Name", "RD_NAME"]
+)
 def test_the_name_column_is_found(column):
     """The usual spellings of a street name column are recognised."""
-    lines = gpd.GeoDataFrame({column: ["Oak"]}, geometry=shapely.from_wkt(["LINESTRING (0 0, 100 0)"]), crs=32615)
+    lines = gpd.GeoDataFrame(
+        {column: ["Oak"]}, geometry=shapely.from_wkt(["LINESTRING (0 0, 100 0)"]), crs=32615
+    )
     assert StreetNetwork.from_layer(lines).segments["name"].tolist() == ["Oak"]
 
 
@@ -113,7 +127,9 @@ def test_names_are_cleaned_and_the_nameless_counted():
     network = StreetNetwork.from_layer(streets_of(lines, name=names))
     assert network.segments["name"].dropna().tolist() == ["Main St"] * 3 + ["Unity Ave"]
     assert network.street_numbers.tolist() == [0, 0, 0, -1, -1, -1, -1, 1]
-    assert any(note.startswith("4 of 8 segments (50% of the length) have no street name") for note in network.notes)
+    assert any(
+        note.startswith("4 of 8 segments (50% of the length) have no street name") for note in network.notes
+    )
 
 
 def test_road_classes_are_left_out():
@@ -133,15 +149,18 @@ def test_road_classes_are_left_out():
 
 
 def test_blocks_end_where_a_cross_street_meets_or_the_name_changes():
-    """A chain of five segments is three blocks: a corner splits it, a change of name too, a mere join does not."""
+    """A chain of five is three blocks: a corner splits it, a change of name too, a mere join does not."""
     network = StreetNetwork.from_layer(
         streets_of(
-            [f"LINESTRING ({100 * n} 0, {100 * n + 100} 0)" for n in range(5)] + ["LINESTRING (200 0, 200 60)"],
+            [f"LINESTRING ({100 * n} 0, {100 * n + 100} 0)" for n in range(5)]
+            + ["LINESTRING (200 0, 200 60)"],
             name=["Oak", "Oak", "Oak", "Oak", "Elm", "Fir"],
         )
     )
     blocks = StreetBlocks.of_network(network)
-    named = sorted((blocks.names[street], length) for street, length in zip(blocks.street, blocks.length_m, strict=True))
+    named = sorted(
+        (blocks.names[street], length) for street, length in zip(blocks.street, blocks.length_m, strict=True)
+    )
     assert named == [("Elm", 100), ("Fir", 60), ("Oak", 200), ("Oak", 200)]
     assert all(blocks.tail <= blocks.head)
     for block in range(blocks.n_blocks):
@@ -150,11 +169,11 @@ def test_blocks_end_where_a_cross_street_meets_or_the_name_changes():
 
 
 def test_the_words_for_a_corner():
-    """Of several cross streets the one with most segments is named; forks and nameless corners have words of their own."""
+    """Of several cross streets the one with most segments is named; forks and nameless corners have words."""
     network = StreetNetwork.from_layer(
         streets_of(
             [
-                "LINESTRING (0 0, 100 0)", "LINESTRING (100 0, 200 0)",  # Oak, crossed at 100 by Elm twice and Ash once
+                "LINESTRING (0 0, 100 0)", "LINESTRING (100 0, 200 0)",  # Oak; at 100 Elm twice, Ash once
                 "LINESTRING (100 0, 100 50)", "LINESTRING (100 0, 100 -50)", "LINESTRING (100 0, 150 50)",
                 "LINESTRING (200 0, 300 40)", "LINESTRING (200 0, 300 -40)",  # Oak forks at 200
                 "LINESTRING (0 0, 0 30)", "LINESTRING (0 0, 0 -30)",  # nameless at 0, with Pine 40 m away
@@ -163,8 +182,10 @@ def test_the_words_for_a_corner():
             name=["Oak", "Oak", "Elm", "Elm", "Ash", "Oak", "Oak", None, None, "Pine"],
         )
     )  # fmt: skip
+
     def node_at(easting, northing):
         return int(np.hypot(network.node_eastings - easting, network.node_northings - northing).argmin())
+
     assert network.cross_street(node_at(100, 0), "Oak") == "Elm"
     assert network.cross_street(node_at(200, 0), "Oak") == "near a fork of Oak"
     assert network.cross_street(node_at(0, 0), "Oak") == "near Pine"

@@ -17,12 +17,14 @@ SHORTEST, LONGEST, PRICE = 250.0, 900.0, 0.004
 
 
 def random_streets(seed):
-    """Return a small network with forks, cycles, parallel edges, dead ends, loops, and several unconnected parts."""
+    """Return a small network with forks, cycles, parallel edges, dead ends, loops and unconnected parts."""
     random = np.random.default_rng(seed)
     n_nodes = int(random.integers(4, 10))
     nodes = random.uniform(0, 600, (n_nodes, 2))
     pairs = [(a, b) for a, b in itertools.combinations(range(n_nodes), 2) if random.random() < 0.38]
-    pairs += [pairs[number] for number in random.integers(0, max(len(pairs), 1), 2) if pairs]  # parallel edges
+    pairs += [
+        pairs[number] for number in random.integers(0, max(len(pairs), 1), 2) if pairs
+    ]  # parallel edges
     pairs += [(a, a) for a in range(n_nodes) if random.random() < 0.1]  # loops
     pairs = pairs or [(0, 1)]
     lines = []
@@ -35,14 +37,15 @@ def random_streets(seed):
 
 
 def pieces_of(streets, seed):
-    """Return the blocks of the streets with random prizes, a third of them zero, and the rows of each block."""
+    """Return the blocks of the streets, random prizes, a third of them zero, and the rows of each block."""
     network = StreetNetwork.from_layer(streets, snap_m=0)
     blocks = StreetBlocks.of_network(network)
     random = np.random.default_rng(seed)
     by_row = random.gamma(1.0, 1.0, len(streets)) * (random.random(len(streets)) > 1 / 3)
     prizes = blocks.sum(by_row[network.segments["source"]])
     rows = [
-        frozenset(network.segments["source"][blocks.block_of_segment == block]) for block in range(blocks.n_blocks)
+        frozenset(network.segments["source"][blocks.block_of_segment == block])
+        for block in range(blocks.n_blocks)
     ]
     return network, blocks, by_row, prizes, rows
 
@@ -56,7 +59,9 @@ def brute_force(streets, by_row, shortest, longest):
     found = {}
     for name in streets["name"].dropna().unique():
         street = nx.MultiGraph()
-        street.add_edges_from((a, b, key) for a, b, key, data in graph.edges(keys=True, data=True) if data["name"] == name)
+        street.add_edges_from(
+            (a, b, key) for a, b, key, data in graph.edges(keys=True, data=True) if data["name"] == name
+        )
         corners = [
             node
             for node in street
@@ -73,7 +78,7 @@ def brute_force(streets, by_row, shortest, longest):
 
 @pytest.mark.parametrize("chunk", range(8))
 def test_search_equals_brute_force(chunk):
-    """On hundreds of random small networks all stretches, the best one and the separated top k are brute force's."""
+    """On hundreds of small networks all stretches, the best one and the separated top k are brute force's."""
     n_stretches, n_taken = 0, 0
     for seed in range(chunk, N_NETWORKS, 8):
         streets = random_streets(seed)
@@ -100,7 +105,7 @@ def test_search_equals_brute_force(chunk):
 
 
 def naive_greedy(streets, truth, k, separation):
-    """Return the values of the best path, then of the best path far enough from it, by looking at all of them."""
+    """Return the values of the best path, then of the best far enough from it, by looking at all of them."""
     lines = {rows: shapely.union_all(streets.geometry.iloc[list(rows)].to_numpy()) for rows in truth}
     left = {rows: prize - PRICE * length for rows, (length, prize) in truth.items()}
     values = []
@@ -119,7 +124,7 @@ def naive_greedy(streets, truth, k, separation):
 
 
 def test_search_depends_on_neither_order_nor_direction_nor_splitting():
-    """Shuffled rows, reversed lines, and segments cut in two change neither the stretches nor their values."""
+    """Shuffled rows, reversed lines and segments cut in two change neither the stretches nor their values."""
     for seed in range(40):
         streets = random_streets(1000 + seed)
         random = np.random.default_rng(seed)
@@ -128,7 +133,9 @@ def test_search_depends_on_neither_order_nor_direction_nor_splitting():
         halves = []
         for part in (0.0, 0.5):
             half = changed.copy()
-            half.geometry = [shapely.ops.substring(line, part, part + 0.5, normalized=True) for line in streets.geometry]
+            half.geometry = [
+                shapely.ops.substring(line, part, part + 0.5, normalized=True) for line in streets.geometry
+            ]
             halves.append(half.assign(prize=by_row / 2))
         cut = random.random(len(streets)) < 0.4
         changed = gpd.pd.concat([changed[~cut], halves[0][cut], halves[1][cut]])
@@ -161,7 +168,9 @@ def test_bounds_of_length_are_included():
         streets = comb(12)
         streets.geometry = streets.translate(shift, shift)
         blocks = StreetBlocks.of_network(StreetNetwork.from_layer(streets))
-        lengths = [window.length_m for window in street_windows(blocks, blocks.length_m, shortest=500, longest=500)]
+        lengths = [
+            window.length_m for window in street_windows(blocks, blocks.length_m, shortest=500, longest=500)
+        ]
         assert len(lengths) == 8
         assert np.allclose(lengths, 500)
 
@@ -189,7 +198,8 @@ def test_a_name_that_covers_a_web_of_streets_is_left_out_and_said():
     other = comb(8)
     other.geometry = other.translate(0, -500)
     streets = gpd.pd.concat(
-        [gpd.GeoDataFrame({"name": ["Private Drive"] * len(web)}, geometry=web, crs=32615), other], ignore_index=True
+        [gpd.GeoDataFrame({"name": ["Private Drive"] * len(web)}, geometry=web, crs=32615), other],
+        ignore_index=True,
     )
     blocks = StreetBlocks.of_network(StreetNetwork.from_layer(streets))
     search = best_stretches(blocks, blocks.length_m, k=1, shortest=300, longest=800, separation=0, price=0.5)

@@ -36,7 +36,7 @@ class Allocation:
     spacing_m: float
 
     def to_segments(self, cell_values: Any) -> np.ndarray:
-        """Return the share of every segment, shape (n_segments,); with `residual` it adds up to the cells' total."""
+        """Return every segment's share, shape (n_segments,); with `residual` it adds up to the total."""
         values = self._check(cell_values)
         allocated = np.asarray(self.weights.T @ values)
         apart = abs(allocated.sum() + self.residual(values) - values.sum())
@@ -49,13 +49,15 @@ class Allocation:
 
     def reached(self) -> np.ndarray:
         """Return which segments take a share of any cell, shape (n_segments,): the streets of the area."""
-        return np.diff(self.weights.tocsc().indptr) > 0
+        reached: np.ndarray = np.diff(self.weights.tocsc().indptr) > 0
+        return reached
 
     def _check(self, cell_values: Any) -> np.ndarray:
         values = np.asarray(cell_values, dtype=float)
         if values.shape != (len(self.has_street),):
             raise InputError(
-                f"Invalid cell_values of shape {values.shape}. One number a cell is needed: ({len(self.has_street)},)."
+                f"Invalid cell_values of shape {values.shape}. "
+                f"One number a cell is needed: ({len(self.has_street)},)."
             )
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).sum())
@@ -90,10 +92,11 @@ def allocate(
 
     Notes
     -----
-    A segment is cut into equal pieces of at most `spacing_m`. With d the distance from the centre of cell c to
-    the middle of a piece, the segment's claim on the cell is the sum over its pieces within `radius_m` of
-    ``exp(-d^2 / (2 h^2)) * length``, with ``h = radius_m / 2``. Claims are divided by their sum over segments, so
-    that segments and cells (with a street in range) have the same total. Disjoint stretches never share risk.
+    A segment is cut into equal pieces of at most `spacing_m`. With d the distance from the centre of cell c
+    to the middle of a piece, the segment's claim on the cell is the sum over its pieces within `radius_m` of
+    ``exp(-d^2 / (2 h^2)) * length``, with ``h = radius_m / 2``. Claims are divided by their sum over
+    segments, so that segments and cells (with a street in range) have the same total. Disjoint stretches
+    never share risk.
 
     Examples
     --------
@@ -102,8 +105,8 @@ def allocate(
     >>> import geopandas as gpd
     >>> from rtmkc.raster.grid import StudyArea
     >>> grid = Grid.cover(StudyArea.from_geometry(shapely.box(0, 0, 100, 100), crs=32615), cell_size=100)
-    >>> lines = gpd.GeoDataFrame(geometry=shapely.from_wkt(["LINESTRING (0 40, 0 60)", "LINESTRING (100 30, 100 70)"]),
-    ...     crs=32615)
+    >>> wkt = ["LINESTRING (0 40, 0 60)", "LINESTRING (100 30, 100 70)"]
+    >>> lines = gpd.GeoDataFrame(geometry=shapely.from_wkt(wkt), crs=32615)
     >>> allocation = allocate(grid, StreetNetwork.from_layer(lines), spacing_m=100)
     >>> allocation.to_segments([6.0])
     array([2., 4.])

@@ -22,24 +22,33 @@ from rtmkc.raster.grid import Grid
 _BUFFER_M = 100.0
 _SAMPLE_M = 10.0
 _TOP_FACTORS = 3
+_NUMBERS = (
+    "length_m",
+    "expected",
+    "expected_per_km",
+    "excess",
+    "city_multiple",
+    "incidents",
+    "buffer_expected",
+)
+_TYPES = {"rank": "int64", "blocks": "int64"} | dict.fromkeys(_NUMBERS, "float64")
 COLUMNS = (
-    "rank", "corridor_id", "name", "from_street", "to_street", "length_m", "blocks", "expected", "expected_per_km",
-    "excess", "city_multiple", "incidents", "top_factors", "buffer_expected",
-)  # fmt: skip
+    "rank",
+    "corridor_id",
+    "name",
+    "from_street",
+    "to_street",
+    "length_m",
+    "blocks",
+    "expected",
+    "expected_per_km",
+    "excess",
+    "city_multiple",
+    "incidents",
+    "top_factors",
+    "buffer_expected",
+)
 """Columns of a table of corridors, before its geometry."""
-
-_TYPES = {"rank": "int64", "blocks": "int64"} | {
-    column: "float64"
-    for column in (
-        "length_m",
-        "expected",
-        "expected_per_km",
-        "excess",
-        "city_multiple",
-        "incidents",
-        "buffer_expected",
-    )  # fmt: skip
-}
 
 
 def row_of_stretch(stretch: Stretch, blocks: StreetBlocks, network: StreetNetwork) -> dict[str, Any]:
@@ -84,7 +93,7 @@ class SeamNames:
 
     @classmethod
     def of_areas(cls, areas: Any, area_name: str | None, grid: Grid) -> "SeamNames":
-        """Read the areas; their names are in the column `area_name`, or one called name, neighborhood, nbhname ..."""
+        """Read the areas; names are in `area_name`, or a column called name, neighborhood, nbhname ..."""
         frame = as_layer(areas, name="areas").frame
         if area_name is None:
             known = (
@@ -116,7 +125,7 @@ class SeamNames:
         )
 
     def of_line(self, line: shapely.LineString) -> str | None:
-        """Return the areas that hold most of a line: as many, largest first, as reach two thirds of it, at most 3."""
+        """Return the areas that hold most of a line: the largest shares that make two thirds, at most 3."""
         inside = shapely.length(shapely.intersection(self.shapes, line))
         lengths = pd.Series(inside).groupby(list(self.names)).sum()
         lengths = lengths[lengths > 0].sort_values(ascending=False, kind="stable")
@@ -125,7 +134,7 @@ class SeamNames:
 
 
 def row_of_seam(seam: Seam, grid: Grid, names: SeamNames | None) -> dict[str, Any]:
-    """Name a seam after the areas it crosses, else by its direction and place; its ends are latitude and longitude."""
+    """Name a seam after the areas it crosses, else by direction and place; ends are latitude, longitude."""
     line = seam.line(grid)
     if not _runs_east_or_north(line):
         line = shapely.reverse(line)
@@ -197,7 +206,8 @@ def _figures(found: Stretch | Seam) -> dict[str, float]:
 
 
 def _both_ends(line: shapely.LineString) -> np.ndarray:
-    return shapely.get_coordinates(line)[[0, -1]]
+    ends: np.ndarray = shapely.get_coordinates(line)[[0, -1]]
+    return ends
 
 
 def _runs_east_or_north(line: shapely.LineString) -> bool:

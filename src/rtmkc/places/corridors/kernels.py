@@ -1,4 +1,4 @@
-"""Compiled loops of the corridor search: allocation of cells to segments, paths along streets, seams of a grid."""
+"""Compiled loops of the corridors: cells allocated to segments, paths along streets, seams of a grid."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from numba import njit
 
 
 class PathGraph(NamedTuple):
-    """What may follow what: start s lies at a node and offers some first arcs; an arc offers next arcs (CSR)."""
+    """What may follow what (CSR): a start lies at a node and offers first arcs; an arc offers next arcs."""
 
     first_node: np.ndarray
     first_starts: np.ndarray
@@ -19,7 +19,7 @@ class PathGraph(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Bounds in metres, price of a metre, tolerance within which values tie, and most paths to visit from a start."""
+    """Bounds in metres, price of a metre, difference within which values tie, most paths from a start."""
 
     shortest: float
     longest: float
@@ -50,25 +50,25 @@ class Record(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def count_near_cells(
-    segment,
-    eastings,
-    northings,
-    share,
-    index,
-    west,
-    north,
-    cell_size,
-    radius,
-    bandwidth,
-    starts,
-    cells,
-    weights,
-    fill,
-):
+    segment: np.ndarray,
+    eastings: np.ndarray,
+    northings: np.ndarray,
+    share: np.ndarray,
+    index: np.ndarray,
+    west: float,
+    north: float,
+    cell_size: float,
+    radius: float,
+    bandwidth: float,
+    starts: np.ndarray,
+    cells: np.ndarray,
+    weights: np.ndarray,
+    fill: bool,
+) -> None:
     """Collect, segment by segment, the cells within `radius` of its points, with their kernel weights.
 
-    With `fill` false only ``starts[s + 1]`` is set, to the number of cells of segment s; with `fill` true, `cells` and
-    `weights` are written from ``starts[s]`` on. Points are given in segment order.
+    With `fill` false only ``starts[s + 1]`` is set, to the number of cells of segment s; with `fill` true,
+    `cells` and `weights` are written from ``starts[s]`` on. Points are given in segment order.
     """
     n_rows, n_columns = index.shape
     reach = int(np.ceil(radius / cell_size))
@@ -105,8 +105,16 @@ def count_near_cells(
 
 
 @njit(cache=True, nogil=True)
-def paths_from(start, graph, prize, open_block, rule, work, record):
-    """Enumerate every simple path of open blocks from one start, find its best, and record all if there is room.
+def paths_from(
+    start: int,
+    graph: PathGraph,
+    prize: np.ndarray,
+    open_block: np.ndarray,
+    rule: Rule,
+    work: Workspace,
+    record: Record,
+) -> tuple[float, float, float, int, int, int]:
+    """Enumerate every simple path of open blocks from one start, keep the best, record all if there is room.
 
     A path counts at its end with the smaller node number, so every path is met once over all starts.
 
@@ -128,8 +136,8 @@ def paths_from(start, graph, prize, open_block, rule, work, record):
     Returns
     -------
     tuple
-        Best value, its length, its prize, its number of blocks (0: none), paths within the bounds, paths visited
-        (more than ``rule.limit``: the search was given up and the rest means nothing).
+        Best value, its length, its prize, its number of blocks (0: none), paths within the bounds, paths
+        visited (more than ``rule.limit``: the search was given up and the rest means nothing).
     """
     best_value, best_length, best_prize, best_size = -np.inf, np.inf, 0.0, 0
     n_within, n_visited = 0, 0
@@ -185,8 +193,18 @@ def paths_from(start, graph, prize, open_block, rule, work, record):
 
 @njit(cache=True, nogil=True)
 def best_of_every_start(
-    starts, graph, prize, open_block, rule, work, record, value, length, n_within, n_visited
-):
+    starts: np.ndarray,
+    graph: PathGraph,
+    prize: np.ndarray,
+    open_block: np.ndarray,
+    rule: Rule,
+    work: Workspace,
+    record: Record,
+    value: np.ndarray,
+    length: np.ndarray,
+    n_within: np.ndarray,
+    n_visited: np.ndarray,
+) -> None:
     """Run `paths_from` for many starts and keep the best value, its length and the two counts of each."""
     for position in range(len(starts)):
         found = paths_from(starts[position], graph, prize, open_block, rule, work, record)
@@ -196,9 +214,20 @@ def best_of_every_start(
 
 @njit(cache=True, nogil=True)
 def sweep_seams(
-    surplus, toll, moves, cell_size, shortest, longest, tie, best, length, steps, diagonals, choice
-):
-    """Find, for every cell, the monotone path ending there with the largest sum, among those of allowed length.
+    surplus: np.ndarray,
+    toll: np.ndarray,
+    moves: np.ndarray,
+    cell_size: float,
+    shortest: float,
+    longest: float,
+    tie: float,
+    best: np.ndarray,
+    length: np.ndarray,
+    steps: np.ndarray,
+    diagonals: np.ndarray,
+    choice: np.ndarray,
+) -> None:
+    """Find, for every cell, the monotone path of allowed length ending there that has the largest sum.
 
     Parameters
     ----------
@@ -213,7 +242,7 @@ def sweep_seams(
     tie : float
         Sums that differ by no more are equal; the shorter path is then kept.
     best, length, steps, diagonals : ndarray, shape (n_rows, n_columns)
-        Written: best sum (-inf if there is no path), its length, number of steps and diagonal steps among them.
+        Written: best sum (-inf if there is no path), its length, its steps and the diagonal ones among them.
     choice : ndarray of uint8, shape (n_steps + 1, n_diagonals + 1, n_rows, n_columns) or 0 everywhere
         Written if it has a size: the last move of the best path with that many steps and diagonals.
     """

@@ -26,8 +26,8 @@ class NodedLines:
     origin : ndarray of int, shape (n_segments,)
         Which of the given lines each piece comes from.
     n_snapped, n_split, n_vanished, n_crossings : int
-        End points moved; lines split; lines shorter than the tolerance, whose ends became one place; and pairs of
-        lines that cross without a shared vertex.
+        End points moved; lines split; lines shorter than the tolerance, whose ends became one place; and
+        pairs of lines that cross without a shared vertex.
     """
 
     lines: np.ndarray

@@ -13,14 +13,14 @@ from rtmkc.raster.grid import Grid
 _MICROMETRE = 1e-6
 _TILE = 256
 _MOST_BYTES = 2e9
-# Steps into a cell, as rows down, columns right, diagonal; each direction allows the step itself and its neighbours.
+# Steps into a cell: rows down, columns right, diagonal. A direction allows its own step and those beside it.
 _DIRECTIONS = {
     "east": ((0, 1, 0), (-1, 1, 1), (1, 1, 1)),
     "south": ((1, 0, 0), (1, -1, 1), (1, 1, 1)),
     "north-east": ((-1, 1, 1), (0, 1, 0), (-1, 0, 0)),
     "south-east": ((1, 1, 1), (0, 1, 0), (1, 0, 0)),
 }
-# A closed step is kept once for its two ways, at the cell it leaves when it goes east, south-east, south or south-west.
+# A closed step is kept once for both ways, at the cell it leaves going east, south-east, south, south-west.
 _STEP_KINDS = ((0, 1), (1, 1), (1, 0), (1, -1))
 
 
@@ -93,10 +93,10 @@ def best_seams(
 
     Notes
     -----
-    Dynamic programming over cells, numbers of steps and numbers of diagonal steps, in the four directions east,
-    south, north-east and south-east, each with the three moves around it: the exact maximum over all such paths of
-    any allowed length. After a seam is taken, the cells and steps too near to it are closed, and the sweep is
-    repeated where that can matter.
+    Dynamic programming over cells, numbers of steps and numbers of diagonal steps, in the four directions
+    east, south, north-east and south-east, each with the three moves around it: the exact maximum over all
+    such paths of any allowed length. After a seam is taken, the cells and steps too near to it are closed,
+    and the sweep is repeated where that can matter.
     """
     _check_capacity(grid, longest)
     sweep = _SeamSweep(grid, np.asarray(values, dtype=float), shortest, longest, price)
@@ -120,8 +120,8 @@ def _check_capacity(grid: Grid, longest: float) -> None:
     needed = 16 * (steps / np.sqrt(2) + 1) * (_TILE + 2 * steps) * (_TILE + steps)
     if needed > _MOST_BYTES:
         raise CapacityError(
-            f"Invalid max_length {longest:,.0f} m. Seams of so many cells of {grid.cell_size:,.1f} m would need "
-            f"{needed / 1e9:,.1f} GB; choose a shorter max_length, larger cells, or give streets."
+            f"Invalid max_length {longest:,.0f} m. Seams of so many cells of {grid.cell_size:,.1f} m would "
+            f"need {needed / 1e9:,.1f} GB; choose a shorter max_length, larger cells, or give streets."
         )
 
 
@@ -173,9 +173,11 @@ class _SeamSweep:
             shapely.box(*geometry.bounds), separation + grid.cell_size
         ).bounds
         window = _Window(
-            int(np.floor((grid.north - north) / grid.cell_size)), int(np.ceil((grid.north - south) / grid.cell_size)),
-            int(np.floor((west - grid.west) / grid.cell_size)), int(np.ceil((east - grid.west) / grid.cell_size)),
-        ).within(*self.shape)  # fmt: skip
+            int(np.floor((grid.north - north) / grid.cell_size)),
+            int(np.ceil((grid.north - south) / grid.cell_size)),
+            int(np.floor((west - grid.west) / grid.cell_size)),
+            int(np.ceil((east - grid.west) / grid.cell_size)),
+        ).within(*self.shape)
         self.changed = window
         if window.top >= window.bottom or window.left >= window.right:
             return
@@ -217,7 +219,7 @@ class _SeamSweep:
                 self._sweep(direction, tile)
 
     def best(self) -> Seam | None:
-        """Return the best path there is, if any has a positive value: of equals the shorter, then the first."""
+        """Return the best path, if any has a positive value: of equal ones the shorter, then the first."""
         top = self.best_value.max(initial=-np.inf)
         if not top > self.tie:
             return None
@@ -278,12 +280,8 @@ class _SeamSweep:
         surplus = np.pad(self.surplus[window.slices], 1, constant_values=-np.inf)
         toll = np.stack([self._toll(move, window) for move in moves])
         size = surplus.shape
-        results = [
-            np.empty(size),
-            np.empty(size),
-            np.zeros(size, dtype=np.int16),
-            np.zeros(size, dtype=np.int16),
-        ]
+        best, length = np.empty(size), np.empty(size)
+        steps, diagonals = np.zeros(size, dtype=np.int16), np.zeros(size, dtype=np.int16)
         longest = self.longest
         layers = (0, 0)
         if recorded is not None:
@@ -302,10 +300,13 @@ class _SeamSweep:
             self.shortest,
             longest,
             self.tie,
-            *results,
+            best,
+            length,
+            steps,
+            diagonals,
             choice,
         )
-        return [result[1:-1, 1:-1] for result in results], choice
+        return [result[1:-1, 1:-1] for result in (best, length, steps, diagonals)], choice
 
     def _toll(self, move: tuple[int, int, int], window: _Window) -> np.ndarray:
         """Return 0 or -inf for the move into each cell of a window and its margin."""

@@ -14,8 +14,8 @@ from rtmkc.inputs.layers import as_layer
 from rtmkc.places.corridors.allocate import Allocation, allocate
 from rtmkc.places.corridors.describe import SeamNames, describe, row_of_seam, row_of_stretch
 from rtmkc.places.corridors.seams import best_seams
-from rtmkc.places.corridors.stretches import StreetBlocks, best_stretches, reference_price
 from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.stretches import StreetBlocks, best_stretches, reference_price
 from rtmkc.raster.grid import Grid
 from rtmkc.units import format_length, parse_length
 
@@ -79,13 +79,15 @@ def find_corridors(
 
         - rank, corridor_id (from the corners or cells it runs through, so the same in every run),
         - name, from_street, to_street; length_m, blocks (for seams: cells),
-        - expected (incidents in `horizon_days` days, allocated), expected_per_km, excess (over the price of its length),
-        - city_multiple (expected a metre, as a multiple of the median metre of street; for seams of the mean cell),
-        - incidents (observed and allocated alike), top_factors (share of its cells near each factor, largest first),
+        - expected (incidents in `horizon_days` days, allocated), expected_per_km,
+        - excess (expected, less the price of its length),
+        - city_multiple (of the median metre of street; for seams, of the mean cell),
+        - incidents (observed, allocated in the same way),
+        - top_factors (the factors flagged in most of its cells, with the share of its cells),
         - buffer_expected (all cells with their centre within 100 m), geometry (LineString).
 
-        ``attrs["statement"]`` says in a sentence what the corridors are the best of, ``attrs["notes"]`` lists what
-        was decided on the way.
+        ``attrs["statement"]`` says in a sentence what the corridors are the best of, ``attrs["notes"]``
+        lists what was decided on the way.
 
     Raises
     ------
@@ -94,9 +96,9 @@ def find_corridors(
 
     Notes
     -----
-    The objective is ``excess = expected - price * length``, the price being the rate of the street metre at the 80th
-    percentile of the city's street length. The search is exact: every simple path along one name from corner to
-    corner is enumerated; later corridors are the best given the earlier ones.
+    The objective is ``excess = expected - price * length``, the price being the rate of the street metre at
+    the 80th percentile of the city's street length. The search is exact: every simple path along one name
+    from corner to corner is enumerated; later corridors are the best given the earlier ones.
     """
     grid: Grid = terrain.grid
     wish = _Wish(
@@ -136,7 +138,7 @@ def _find_stretches(
     _note_residual(allocation, expected, notes)
     if not of_area.any():
         raise InputError(
-            "Invalid streets: none comes near a cell of the study area. Check the coordinate system of the layer."
+            "Invalid streets: none comes near a cell of the study area. Check the layer's coordinate system."
         )
     price = reference_price(prizes[of_area], blocks.length_m[of_area])
     is_open = of_area.copy()
@@ -151,7 +153,8 @@ def _find_stretches(
     )  # fmt: skip
     if search.too_many:
         notes.append(
-            f"Left out, as their name covers a web of streets with too many paths: {', '.join(search.too_many)}."
+            "Left out, as their name covers a web of streets with too many paths: "
+            f"{', '.join(search.too_many)}."
         )
     incidents = blocks.sum(allocation.to_segments(terrain.cells["count"].to_numpy(dtype=float)))
     median = reference_price(prizes[of_area], blocks.length_m[of_area], share=0.5)
@@ -164,9 +167,9 @@ def _find_stretches(
         for stretch in search.found
     ]
     best_of = (
-        f"the best of {search.n_stretches:,} stretches of one named street from corner to corner, {wish}, by expected "
-        f"incidents above {1000 * price:.3g} a km {_horizon(terrain)} (the rate of the street at the 80th "
-        "percentile of length)"
+        f"the best of {search.n_stretches:,} stretches of one named street from corner to corner, {wish}, "
+        f"by expected incidents above {1000 * price:.3g} a km {_horizon(terrain)} (the rate of the street "
+        "at the 80th percentile of length)"
     )
     return _finish(rows, terrain, wish, best_of, notes)
 
@@ -199,8 +202,8 @@ def _note_residual(allocation: Allocation, expected: np.ndarray, notes: list[str
     residual, total = allocation.residual(expected), expected.sum()
     if residual > 0:
         notes.append(
-            f"{residual:.3g} of {total:.3g} expected incidents ({residual / total:.1%}) lie in cells with no street "
-            f"within {format_length(allocation.radius_m)} and belong to no corridor."
+            f"{residual:.3g} of {total:.3g} expected incidents ({residual / total:.1%}) lie in cells with no "
+            f"street within {format_length(allocation.radius_m)} and belong to no corridor."
         )
 
 
@@ -226,9 +229,9 @@ def _find_seams(
         for seam in found
     ]
     best_of = (
-        f"the best of all seams (chains of neighbouring cells that never turn back) {wish}, by expected incidents above "
-        f"{price:.3g} a cell of {format_length(grid.cell_size)} {_horizon(terrain)} (the 80th percentile of "
-        "the cells)"
+        f"the best of all seams (chains of neighbouring cells that never turn back) {wish}, by expected "
+        f"incidents above {price:.3g} a cell of {format_length(grid.cell_size)} {_horizon(terrain)} "
+        "(the 80th percentile of the cells)"
     )
     notes = ["No streets given: corridors are chains of cells, not streets; check them on a map."]
     return _finish(rows, terrain, wish, best_of, notes)
@@ -252,7 +255,8 @@ def _finish(
             ""
             if len(table) == 1
             else (
-                f" Each later one is the best given the earlier, none nearer than {format_length(wish.separation)} to another."
+                " Each later one is the best given the earlier, none nearer than "
+                f"{format_length(wish.separation)} to another."
                 if wish.separation > 0
                 else " Each later one is the best given the earlier, sharing nothing with another."
             )
@@ -280,8 +284,8 @@ def _geometry_of(thing: Any, grid: Grid) -> BaseGeometry | None:
         series = thing.geometry if is_frame else as_layer(thing, name="exclude").frame.geometry
         if series.crs is None:
             raise InputError(
-                "Invalid exclude: it has no coordinate system. Set it with .set_crs(), or give the bare geometry in "
-                f"the grid's system ({grid.crs.name})."
+                "Invalid exclude: it has no coordinate system. Set it with .set_crs(), or give the bare "
+                f"geometry in the grid's system ({grid.crs.name})."
             )
         parts = list(series.to_crs(grid.crs).dropna())
     union = shapely.union_all(parts) if parts else None

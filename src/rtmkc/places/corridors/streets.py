@@ -27,8 +27,8 @@ NOT_FOR_CORRIDORS = (
 """Road classes left out by default: no street to walk along (OpenStreetMap, TIGER and plain words)."""
 
 _NAME_COLUMNS = (
-    "name", "street", "streetname", "stname", "strname", "fullname", "fullstname", "streetfullname", "fullstreet",
-    "roadname", "rdname", "streetnam", "street_n", "stnam", "road", "label", "namelsad",
+    "name", "street", "streetname", "stname", "strname", "fullname", "fullstname", "streetfullname",
+    "fullstreet", "roadname", "rdname", "streetnam", "streetn", "stnam", "road", "label",
 )  # fmt: skip
 _CLASS_COLUMNS = (
     "highway",
@@ -40,7 +40,9 @@ _CLASS_COLUMNS = (
     "mtfcc",
     "class",
 )
-_NO_NAME = re.compile(r"(un-?named|no ?name)\b.*|[<(]?(none|null|nan|n/?a|unknown)[>)]?|[\W_]*", re.IGNORECASE)
+_NO_NAME = re.compile(
+    r"(un-?named|no ?name)\b.*|[<(]?(none|null|nan|n/?a|unknown)[>)]?|[\W_]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ class StreetNetwork:
         rows = pd.DataFrame(
             {
                 "name": _clean_names(frame[name_column]) if name_column else _objects([None] * len(frame)),
-                "road_class": _objects(map(_text, frame[class_column] if class_column else [None] * len(frame))),
+                "road_class": _objects(
+                    map(_text, frame[class_column] if class_column else [None] * len(frame))
+                ),
                 "source": frame.index,
             }
         )
@@ -193,7 +197,7 @@ class StreetNetwork:
     @property
     def crs(self) -> pyproj.CRS:
         """Coordinate system, projected, in metres."""
-        return self.segments.crs
+        return pyproj.CRS(self.segments.crs)
 
     @cached_property
     def degrees(self) -> np.ndarray:
@@ -237,8 +241,8 @@ class StreetNetwork:
         -------
         str
             The name of the street that crosses there (of several the one with most segments, then the first
-            in the alphabet); else "near the end of <street>", "near a fork of <street>", or "near <other>" with
-            the nearest other street within 150 m where only nameless lines meet.
+            in the alphabet); else "near the end of <street>", "near a fork of <street>", or "near <other>"
+            with the nearest other street within 150 m where only nameless lines meet.
         """
         names = [found for found in self._names[self.segments_at(node)] if found]
         others = sorted(set(names) - {street}, key=lambda found: (-names.count(found), found))
@@ -375,5 +379,5 @@ def _note_noding(noded: NodedLines, snap_m: float, notes: list[str]) -> None:
         notes.append(f"{noded.n_split} lines were split where another street meets them.")
     if noded.n_crossings:
         notes.append(
-            f"{noded.n_crossings} pairs of lines cross without a shared point: taken as bridges, no corner there."
+            f"{noded.n_crossings} pairs of lines cross without a shared point: taken as bridges, not corners."
         )

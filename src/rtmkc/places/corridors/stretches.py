@@ -100,7 +100,8 @@ class StreetBlocks:
     def nearer_than(self, distance_m: float, geometry: shapely.Geometry) -> np.ndarray:
         """Return the blocks less than `distance_m` metres from a geometry."""
         near = self.tree.query(geometry, predicate="dwithin", distance=distance_m)
-        return near[shapely.distance(self.geometry[near], geometry) < distance_m - _MICROMETRE]
+        nearer: np.ndarray = near[shapely.distance(self.geometry[near], geometry) < distance_m - _MICROMETRE]
+        return nearer
 
     @cached_property
     def graph(self) -> PathGraph:
@@ -269,8 +270,8 @@ def best_stretches(
 
     Notes
     -----
-    Exact. The best value of a start can only fall when blocks are closed, so a heap of stale values is enough:
-    the top is recomputed, accepted if it has not changed, and pushed back otherwise (lazy greedy).
+    Exact. The best value of a start can only fall when blocks are closed, so a heap of stale values is
+    enough: the top is recomputed, accepted if it has not changed, and pushed back otherwise (lazy greedy).
     """
     graph, work, nothing = blocks.graph, _workspace(blocks), _record(0, 0)
     is_open = np.ones(blocks.n_blocks, dtype=bool) if is_open is None else is_open.copy()
@@ -314,8 +315,8 @@ def _rule(shortest: float, longest: float, price: float, tie: float, limit: int)
 def _workspace(blocks: StreetBlocks) -> Workspace:
     n_nodes = int(blocks.head.max(initial=-1)) + 1
     size = n_nodes + 1
-    integers = [np.empty(size, dtype=np.int64) for _ in range(3)]
-    return Workspace(np.zeros(n_nodes, dtype=bool), *integers, np.empty(size), np.empty(size))
+    path, best, cursor = np.empty((3, size), dtype=np.int64)
+    return Workspace(np.zeros(n_nodes, dtype=bool), path, best, cursor, np.empty(size), np.empty(size))
 
 
 def _record(n_paths: int, n_arcs: int) -> Record:
