@@ -173,7 +173,7 @@ def smallest_unsigned(n_levels: int) -> Any:
 class Runs:
     """The codes of some consecutive cells, as runs.
 
-    `levels` are the global levels that occur, and all else are numbers within it: `first` and `last` the level
+    `levels` are the global levels that occur; all else are numbers within it: `first` and `last` the level
     of every variable in the first and the last cell; the changes at cell c, from ``pointer[c]`` to before
     ``pointer[c + 1]``, each leave level `origin` and enter level `target`.
     """

@@ -231,37 +231,40 @@ def descend(
 ) -> Any:  # fmt: skip
     """Minimise the quadratic model plus elastic-net penalty by coordinate descent; return the new point.
 
-    Entry 0 is the intercept: no penalty, no bounds. `gradient` is the smooth gradient at `coefficient`.
+    Entry 0 is the intercept: no penalty, no bounds. It is eliminated first, because a column whose mean is
+    large against its spread is nearly parallel to it. `gradient` is the smooth gradient at `coefficient`.
     """
     size = gradient.size
     point = coefficient.copy()
     slope = gradient.copy()
+    inner = hessian.copy()
+    for j in range(1, size):
+        share = hessian[0, j] / hessian[0, 0]
+        slope[j] -= share * gradient[0]
+        for k in range(1, size):
+            inner[j, k] -= share * hessian[0, k]
     everything = True
     for _ in range(max_passes):
         worst = 0.0
-        for j in range(size):
-            curvature = hessian[j, j]
+        for j in range(1, size):
             old = point[j]
-            if j == 0:
-                total = curvature
-                new = old - slope[j] / total if total > 0.0 else old
+            curvature = max(inner[j, j], 1e-13 * hessian[j, j])
+            total = curvature + ridge
+            if (old == 0.0 and not everything) or total <= 0.0:
+                continue
+            target = curvature * old - slope[j]
+            if target > penalty:
+                new = (target - penalty) / total
+            elif target < -penalty:
+                new = (target + penalty) / total
             else:
-                total = curvature + ridge
-                if (old == 0.0 and not everything) or total <= 0.0:
-                    continue
-                target = curvature * old - slope[j]
-                if target > penalty:
-                    new = (target - penalty) / total
-                elif target < -penalty:
-                    new = (target + penalty) / total
-                else:
-                    new = 0.0
-                new = min(max(new, lower[j]), upper[j])
+                new = 0.0
+            new = min(max(new, lower[j]), upper[j])
             change = new - old
             if change != 0.0:
                 point[j] = new
-                for k in range(size):
-                    slope[k] += hessian[j, k] * change
+                for k in range(1, size):
+                    slope[k] += inner[j, k] * change
                 worst = max(worst, abs(change) * total)
         if worst <= tolerance:
             if everything:
@@ -269,6 +272,10 @@ def descend(
             everything = True
         else:
             everything = False
+    step = gradient[0]
+    for j in range(1, size):
+        step += hessian[0, j] * (point[j] - coefficient[j])
+    point[0] = coefficient[0] - step / hessian[0, 0]
     return point
 
 

@@ -146,7 +146,7 @@ def fit_path(
     >>> design = Design((near,), (np.array([[0.0], [1.0]]),))
     >>> path = fit_path(design, [0, 1, 0, 1, 3, 5], l1_ratio=1.0, n_lambdas=3, lambda_ratio=1e-4)
     >>> path.coefs[:, 0].round(3)
-    array([0.   , 2.052, 2.079])
+    array([0.   , 2.051, 2.079])
     """
     l1_ratio = checks.check_share("l1_ratio", l1_ratio)
     tolerance = checks.check_positive("tolerance", tolerance)

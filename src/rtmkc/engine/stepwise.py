@@ -326,7 +326,7 @@ class _Tables:
 def _rows(cells: _Cells, matrix: Floats, exposure: Floats, busy_row: Integers) -> Rows:
     """Return rows of patterns: exposure is summed, and unequal offsets matter only to NB1 cells above 1."""
     n_rows = len(matrix)
-    total: Floats = np.bincount(busy_row, cells.counts[cells.busy], minlength=n_rows)
+    total = np.asarray(np.bincount(busy_row, cells.counts[cells.busy], minlength=n_rows), dtype=np.float64)
     pointer, steps, numbers = np.zeros(n_rows + 1, dtype=np.int64), np.empty(0), np.empty(0)
     offset = np.zeros(n_rows)
     if cells.family == "nb2":
