@@ -416,7 +416,7 @@ def _facts(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
             "runner_ups": _records(why.runner_ups_),
             "n_generated": why.candidates_.n_generated,
             "n_dropped": len(why.candidates_.dropped),
-            "n_kept": int(np.count_nonzero(why.path_.coefs[why.path_.best])),
+            "n_kept": why.n_kept_,
             "seed": why.random_state,
             "notes": list(why.notes_),
         },

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length
 
 RANDOM_SPLITS = 5
+FINAL_TOLERANCE = 1e-13
+"""Largest violation of optimality per cell at the point of the path that is used."""
 INTERVAL = (
     "90 % gamma-Poisson predictive intervals of a cell's count: its history at the cell's own scale and chance; the "
     "surface around it and the city's total are taken as known"
@@ -71,7 +74,7 @@ class RiskForecast(BaseEstimator):
     horizon_days_ : int or None
         None where the incidents have no period.
     candidates_, path_, observations_, notes_
-        What was measured, the penalty path, the data, and what was decided.
+        What was measured, the penalty path (None if nothing could be held out), the data, and what was decided.
 
     Notes
     -----
@@ -131,11 +134,8 @@ class RiskForecast(BaseEstimator):
 
         design = Design(candidates.codes, candidates.tables)
         offset = np.log(grid.share * observations.exposure.values)
-        path = self._fit_curves(design, candidates, observations, offset, folds, progress)
-        self.uses_curves_ = bool(path.cv_mean[path.best] < path.cv_mean[0])
-        point = path.best if self.uses_curves_ else 0
-        coef = path.coefs[point]
-        base = np.exp(path.intercepts[point] + offset + design.linear(coef))
+        path, base, coef = self._fit_environment(design, candidates, observations, offset, folds, progress)
+        self.uses_curves_ = bool(np.any(coef))
         self.history_ = fit_history(
             grid, base, observations.counts, split_halves(observations, self.random_state), weight=grid.share
         )
@@ -154,7 +154,7 @@ class RiskForecast(BaseEstimator):
         )
         return self
 
-    def _fit_curves(
+    def _fit_environment(
         self,
         design: Design,
         candidates: Candidates,
@@ -162,20 +162,32 @@ class RiskForecast(BaseEstimator):
         offset: np.ndarray,
         folds: np.ndarray,
         progress: Callable[[int, int], None] | None,
-    ) -> PathFit:
+    ) -> tuple[PathFit | None, np.ndarray, np.ndarray]:
+        """The path, the expected incidents by the environment, and the steps of the curves (0 if flat)."""
+        counts = observations.counts.astype(float)
+        per_fold = np.bincount(folds, weights=counts)
         lower, upper = sign_bounds(candidates)
-        return fit_path(
-            design,
-            observations.counts.astype(float),
-            offset=offset,
-            folds=folds,
-            l1_ratio=self.l1_ratio,
-            n_lambdas=self.n_lambdas,
-            lower=lower,
-            upper=upper,
-            n_threads=os.cpu_count() or 1,
-            progress=progress,
-        )
+        path: PathFit | None = None
+        # Where one fold holds all incidents nothing can be held out, and no curve can prove itself.
+        if design.n_columns and per_fold.max() < counts.sum():
+            fit = partial(
+                fit_path,
+                design,
+                counts,
+                offset=offset,
+                l1_ratio=self.l1_ratio,
+                lower=lower,
+                upper=upper,
+                n_threads=os.cpu_count() or 1,
+            )
+            path = fit(folds=folds, n_lambdas=self.n_lambdas, progress=progress)
+            if path.best is not None and path.cv_mean[path.best] < path.cv_mean[0]:
+                # The chosen point once more, to the last digits: its surface must not depend on summation order.
+                chosen = fit(lambdas=path.lambdas[path.best], tolerance=FINAL_TOLERANCE)
+                coef = chosen.coefs[0]
+                return path, np.exp(chosen.intercepts[0] + offset + design.linear(coef)), coef
+        flat = np.exp(offset)
+        return path, flat * (counts.sum() / flat.sum()), np.zeros(design.n_columns)
 
     def _set_surfaces(self, grid: Grid, observations: Observations) -> None:
         history = self.history_

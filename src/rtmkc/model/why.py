@@ -73,7 +73,9 @@ class RiskTerrainModel(BaseEstimator):
     runner_ups_ : DataFrame
         Other kinds and distances of the factors in the model, with their BIC.
     candidates_, path_, observations_, notes_
-        What was tried, the penalty path, the data, and what was decided.
+        What was tried, the penalty path (None if no column has enough incidents), the data, and what was decided.
+    n_kept_ : int
+        Columns that passed the cross-validated screen.
 
     Notes
     -----
@@ -158,6 +160,7 @@ class RiskTerrainModel(BaseEstimator):
         self.candidates_ = candidates
         self.observations_ = observations
         self.path_ = fitted.path
+        self.n_kept_ = len(fitted.kept)
         self.family_ = fitted.chosen.fit.family
         self.intercept_ = float(fitted.chosen.fit.intercept)
         log_dispersion = fitted.chosen.fit.log_dispersion
@@ -201,7 +204,7 @@ class ClassicFit:
     """What the classic recipe found, step by step."""
 
     usable: np.ndarray
-    path: PathFit
+    path: PathFit | None
     kept: np.ndarray
     searches: dict[str, StepwiseFit]
     chosen: StepwiseFit
@@ -222,21 +225,21 @@ def fit_classic(
     lower, upper = sign_bounds(candidates)
 
     usable = enough_incidents(design, counts)
-    blocked = ~usable
-    path = fit_path(
-        design,
-        counts,
-        offset=offset,
-        folds=folds,
-        l1_ratio=model.l1_ratio,
-        n_lambdas=model.n_lambdas,
-        lower=np.where(blocked, 0.0, lower),
-        upper=np.where(blocked, 0.0, upper),
-        n_threads=os.cpu_count() or 1,
-        progress=progress,
-    )
-    point = path.best if model.selection == "minimum" else path.one_se
-    kept = np.flatnonzero(path.coefs[point] != 0)
+    path, kept = None, np.zeros(0, dtype=np.int64)
+    if usable.any():
+        path = fit_path(
+            design,
+            counts,
+            offset=offset,
+            folds=folds,
+            l1_ratio=model.l1_ratio,
+            n_lambdas=model.n_lambdas,
+            lower=np.where(usable, lower, 0.0),
+            upper=np.where(usable, upper, 0.0),
+            n_threads=os.cpu_count() or 1,
+            progress=progress,
+        )
+        kept = np.flatnonzero(path.coefs[path.best if model.selection == "minimum" else path.one_se])
     groups = pd.factorize(candidates.columns["factor"])[0]
     searches = {
         family: search_bic(
