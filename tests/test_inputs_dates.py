@@ -78,7 +78,7 @@ def test_mixed_formats_are_named() -> None:
 
 def test_dates_with_the_day_first_are_refused() -> None:
     """25/12/2021 can only be the day first, and then 03/04/2021 would be read as the wrong month."""
-    with pytest.raises(InputError, match=r"'when'\. 1 of them can only be DD/MM/YYYY"):
+    with pytest.raises(InputError, match=r"'when'\. '25/12/2021' can only be DD/MM/YYYY"):
         parse_dates(pd.Series(["25/12/2021", "03/04/2021"]), what="when")
 
 

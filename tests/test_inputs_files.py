@@ -194,6 +194,24 @@ def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
         read_layer(tmp_path)
 
 
+def test_geojson_in_metres_is_refused_until_its_crs_is_stated(tmp_path: Path) -> None:
+    """The format cannot say its system, so a statement counts; a GeoPackage says it, so there it does not."""
+    path = tmp_path / "lights.geojson"
+    point = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Point", "coordinates": [363494.7, 4329026.6]},
+    }
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [point]}))
+    with pytest.raises(InputError, match="look projected"):
+        read_layer(path)
+    layer = read_layer(path, crs="EPSG:26915")
+    assert layer.crs == "EPSG:26915"
+    assert layer.frame.geometry.iloc[0].x == 363494.7
+    with pytest.raises(InputError, match="says that it is in EPSG:4326"):
+        read_layer(write(some_lights(), tmp_path / "lights.gpkg"), crs="EPSG:26915")
+
+
 def test_layer_is_for_geopackages_only(tmp_path: Path) -> None:
     """A layer name that would be ignored is refused."""
     path = write(some_lights(), tmp_path / "lights.csv")

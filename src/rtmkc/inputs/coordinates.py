@@ -93,8 +93,17 @@ def parse_locations(values: pd.Series) -> tuple[np.ndarray, frozenset[str]]:
     (['POINT (-94.59 39.02)', 'POINT (-94.5 39.1)', 'None'], ['(latitude, longitude)', 'WKT'])
     """
     is_object = np.array([isinstance(value, dict) for value in values], dtype=bool)
-    text = values.where(~is_object).astype("string")
-    shapes = np.full(len(values), None, dtype=object)
+    # Incidents share places: each text is read once.
+    codes, known = pd.factorize(values.where(~is_object).astype("string"))
+    read, forms = _parse_text(pd.Series(known, dtype="string"))
+    shapes = np.concatenate([read, np.array([None], dtype=object)])[codes]
+    for position in np.flatnonzero(is_object):
+        shapes[position] = _from_json(values.iloc[position])
+    return shapes, forms | ({"JSON"} if (~shapely.is_missing(shapes[is_object])).any() else set())
+
+
+def _parse_text(text: pd.Series) -> tuple[np.ndarray, frozenset[str]]:
+    shapes = np.full(len(text), None, dtype=object)
     forms = set()
     for form, pattern, order in (("WKT", _POINT, (0, 1)), ("(latitude, longitude)", _PAIR, (1, 0))):
         parts = text.str.extract(pattern)
@@ -103,13 +112,13 @@ def parse_locations(values: pd.Series) -> tuple[np.ndarray, frozenset[str]]:
         shapes[known] = found[known]
         forms |= {form} if known.any() else set()
     left = shapely.is_missing(shapes)
-    shape_text = (text.str.match(_SHAPE).fillna(False)).to_numpy(dtype=bool) & left
+    shape_text = text.str.match(_SHAPE).fillna(False).to_numpy(dtype=bool) & left
     if shape_text.any():
         shapes[shape_text] = shapely.from_wkt(text[shape_text].to_numpy(dtype=object), on_invalid="ignore")
         forms |= {"WKT"} if (~shapely.is_missing(shapes[shape_text])).any() else set()
     braces = text.str.lstrip().str.startswith("{").fillna(False).to_numpy(dtype=bool) & left
-    for position in np.flatnonzero(braces | is_object):
-        shapes[position] = _from_json(values.iloc[position])
+    for position in np.flatnonzero(braces):
+        shapes[position] = _from_json(text.iloc[position])
         forms |= {"JSON"} if shapes[position] is not None else set()
     return shapes, frozenset(forms)
 

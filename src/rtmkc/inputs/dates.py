@@ -71,6 +71,13 @@ def parse_dates(values: pd.Series, *, what: str = "date") -> tuple[pd.Series, tu
     text = values.astype("string").str.strip()
     if pd.api.types.is_numeric_dtype(values.dtype):
         text = text.str.removesuffix(".0")
+    # Tables repeat their dates: each is read once.
+    codes, known = pd.factorize(text)
+    dates, formats = _parse_text(pd.Series(known, dtype="string"), what)
+    return dates.reindex(codes).set_axis(values.index), formats
+
+
+def _parse_text(text: pd.Series, what: str) -> tuple[pd.Series, tuple[str, ...]]:
     text = text.str.replace(_ZONE, "", regex=True)
     _refuse_day_first(text, what)
     iso = text.where(text.str.match(_ISO)).str.replace("/", "-")
@@ -90,10 +97,10 @@ def parse_dates(values: pd.Series, *, what: str = "date") -> tuple[pd.Series, tu
 
 def _refuse_day_first(text: pd.Series, what: str) -> None:
     parts = text.str.extract(_SLASHED).astype("Float64")
-    day_first = int(((parts[0] > 12) & (parts[1] <= 12)).sum())
-    if day_first and not bool((parts[1] > 12).any()):
+    day_first = text[((parts[0] > 12) & (parts[1] <= 12)).fillna(False)]
+    if len(day_first) and not bool((parts[1] > 12).any()):
         raise InputError(
-            f"Invalid dates in column {what!r}. {day_first:,} of them can only be DD/MM/YYYY, and slashed "
+            f"Invalid dates in column {what!r}. {day_first.iloc[0]!r} can only be DD/MM/YYYY, and slashed "
             "dates are read as MM/DD/YYYY; write them as YYYY-MM-DD."
         )
 
@@ -109,7 +116,13 @@ def parse_times(values: pd.Series, *, whole_hours: bool = False) -> pd.Series:
     >>> [str(time) for time in parse_times(pd.Series(["07:30 PM", "1930", "25:00"]))]
     ['0 days 19:30:00', '0 days 19:30:00', 'NaT']
     """
-    text = values.astype("string").str.strip().str.upper().str.removesuffix(".0")
+    codes, known = pd.factorize(values.astype("string"))
+    times = _parse_clock(pd.Series(known, dtype="string"), whole_hours)
+    return times.reindex(codes).set_axis(values.index)
+
+
+def _parse_clock(values: pd.Series, whole_hours: bool) -> pd.Series:
+    text = values.str.strip().str.upper().str.removesuffix(".0")
     clock = text.str.extract(r"^(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?\s*([AP]M)?$")
     digits = text.where(text.str.fullmatch(r"\d{1,2}" if whole_hours else r"\d{1,4}"))
     digits = digits + "00" if whole_hours else digits

@@ -131,11 +131,11 @@ def sensible_types(frame: pd.DataFrame) -> pd.DataFrame:
     """
     columns = {}
     for name, values in frame.items():
-        known = values.dropna().str.strip()
+        known = pd.Series(values.dropna().unique(), dtype="string").str.strip()
         if known.empty:
             columns[name] = values
-        elif known.str.lower().isin(["true", "false"]).all() and len(known) == len(values):
-            columns[name] = known.str.lower() == "true"
+        elif known.str.lower().isin(["true", "false"]).all() and values.notna().all():
+            columns[name] = (values.str.strip().str.lower() == "true").astype(bool)
         elif (
             known.str.fullmatch(_NUMBER).all()
             and not known.str.match(_LEADING_ZERO).any()

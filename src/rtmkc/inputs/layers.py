@@ -92,6 +92,7 @@ class Layer:
     def __repr__(self) -> str:
         kinds = self.frame.geom_type.map(lambda kind: _NOUNS.get(kind, "areas")).unique()
         what = "points, lines and areas" if len(kinds) > 2 else " and ".join(kinds) or "features"
+        what = what.removesuffix("s") if len(self) == 1 else what
         period = f", {self.period}" if self.period else ""
         return (
             f"<Layer {self.name!r}: {len(self):,} {what} of {self.ledger.read:,} rows, {crs_name(self.crs)}, "
@@ -266,7 +267,7 @@ def read_layer(
     --------
     >>> table = pd.DataFrame({"lat": [39.10, 39.11], "lon": [-94.58, -94.57], "kind": ["a", "b"]})
     >>> read_layer(table, name="lights", where="kind == 'b'", provenance="community-reported")
-    <Layer 'lights': 1 points of 2 rows, EPSG:4326, community-reported>
+    <Layer 'lights': 1 point of 2 rows, EPSG:4326, community-reported>
     """
     if provenance is not None:
         check_choice("provenance", provenance, PROVENANCES)

@@ -125,6 +125,11 @@ class Reading:
         own = self.frame.crs
         if own is None and stated is None:
             raise InputError(no_crs(self.name))
+        # GeoJSON cannot say its system, so a reader's default must not contradict what the user knows.
+        mute = self.source.lower().endswith((".geojson", ".json")) and own is not None and own == LONLAT
+        if mute and stated is not None and stated != LONLAT:
+            self.notes.append(f"the GeoJSON was taken to be in {coordinates.crs_name(stated)}, as stated")
+            own = None
         if own is not None and stated is not None and pyproj.CRS(own) != stated:
             raise InputError(
                 f"Invalid crs {coordinates.crs_name(stated)!r}. Layer {self.name!r} says that it is in "
