@@ -42,15 +42,15 @@ CONTEMPORANEOUS = "contemporaneous"
 FAMILIES = {"poisson": "Poisson", "nb1": "negative binomial (NB1: variance = mean x (1 + sigma))"}
 METHODS = {
     "classic": (
-        "classic: the published RTMDx procedure, an elastic-net screen by cross validation, then a stepwise search "
-        "by BIC"
+        "classic: the published RTMDx procedure, an elastic-net screen by cross validation, then a stepwise "
+        "search by BIC"
     )
 }
 MADE_BY_CHOICE = ("policing", "person", "unstated")
 DISCLAIMER = (
-    "Derived from reported incidents and other records as published by their sources. It is not a publication "
-    "of any police department or city, nor endorsed by one; the sources warrant neither accuracy nor "
-    "completeness, records may be corrected later, and places are approximate, often to the block."
+    "Derived from reported incidents and other records as published by their sources. It is not a "
+    "publication of any police department or city, nor endorsed by one; the sources warrant neither accuracy "
+    "nor completeness, records may be corrected later, and places are approximate, often to the block."
 )
 
 
@@ -106,13 +106,24 @@ def write_report(
     places = areas if areas is not None else hotspots
     pictures = {
         "risk": _picture(
-            lambda ax: plot_risk(terrain, ax=ax, hotspots=places, streets=streets), map_size(terrain.grid)
+            lambda ax: plot_risk(
+                terrain,
+                ax=ax,
+                hotspots=places,
+                streets=streets,
+                title=f"Expected incidents in {terrain.horizon}",
+            ),
+            map_size(terrain.grid),
         ),
-        "weights": _picture(lambda ax: plot_weights(terrain, ax=ax), weights_size(terrain)),
+        "weights": _picture(
+            lambda ax: plot_weights(terrain, ax=ax, title="Relative risk values"), weights_size(terrain)
+        ),
     }
     if corridors is not None:
         pictures["corridors"] = _picture(
-            lambda ax: plot_corridors(terrain, corridors, ax=ax, streets=streets, treated=treated),
+            lambda ax: plot_corridors(
+                terrain, corridors, ax=ax, streets=streets, treated=treated, title="Next corridors"
+            ),
             map_size(terrain.grid),
         )
     facts = terrain.facts
@@ -174,6 +185,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "number": number,
         "percent": percent,
+        "sentence": sentence,
         "whole": whole,
         "times": times,
         "length": format_length,
@@ -196,9 +208,9 @@ def number(value: float | None) -> str:
     if value is None or pd.isna(value):
         return "n/a"
     size = abs(value)
-    if size >= 100 or value == 0:
-        return f"{value:,.0f}"
-    return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}{'f' if size >= 1 else 'g'}}"
+    if 0 < size < 1:
+        return f"{value:#.3g}"
+    return f"{value:,.{0 if size >= 100 or size == 0 else 1 if size >= 10 else 2}f}"
 
 
 def whole(value: float | None) -> str:
@@ -212,6 +224,17 @@ def whole(value: float | None) -> str:
     if value is None or pd.isna(value):
         return "n/a"
     return f"{value:,.{0 if abs(value - round(value)) < 1e-6 else 1}f}"
+
+
+def sentence(text: str) -> str:
+    """Return a note as a sentence: a capital first, one full stop last.
+
+    Examples
+    --------
+    >>> sentence("all factors precede the incidents")
+    'All factors precede the incidents.'
+    """
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def percent(share: float) -> str:
@@ -252,7 +275,9 @@ def _picture(draw: Callable[[Axes], Axes], size: tuple[float, float]) -> str:
     draw(figure.add_subplot())
     file = io.BytesIO()
     # Without the software tag, whose version would change the bytes.
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(
+        file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
+    )
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 

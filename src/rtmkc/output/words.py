@@ -12,8 +12,8 @@ from rtmkc.units import format_length
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
 
-BARELY = 0.02
-"""A multiplier of a curve within 2 % of 1 is not worth a word."""
+BARELY = 0.05
+"""A multiplier of a curve within 5 % of 1 is not worth a word."""
 
 
 def relative_risk(terrain: "RiskTerrain", by: str = "expected") -> np.ndarray:
@@ -110,8 +110,8 @@ def weight_words(weight: "pd.Series[Any]", block_length: float | None) -> str:
     """Return what the relative risk value of a factor says, as a sentence."""
     place = place_of_factor(weight, block_length)
     sentence = (
-        f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of other places that are alike in "
-        "the other factors of the model"
+        f"{place}, places have {times(weight['rrv'])[1:]} times the incidents of other places that are alike "
+        "in the other factors of the model"
     )
     return f"{sentence[0].upper()}{sentence[1:]}{' (protective)' if weight['rrv'] < 1 else ''}."
 
