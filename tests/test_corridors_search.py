@@ -39,7 +39,7 @@ def city(seed=0):
     hot_too = (abs(right - 16 * BLOCK) < 60) & (up > 9 * BLOCK) & (up < 18 * BLOCK)
     expected = np.where(hot, expected + 0.6, np.where(hot_too, expected + 0.4, expected))
     cells = pd.DataFrame({"expected": expected, "count": random.poisson(expected * 4)})
-    cells["f_poor_lighting"], cells["f_vacant_houses"] = hot, hot | hot_too
+    cells["f_poor lighting"], cells["f_vacant houses"] = hot, hot | hot_too
     return Terrain(grid, cells)
 
 
@@ -219,6 +219,23 @@ def test_fewer_than_k_are_said(terrain, network):
     assert 2 <= len(table) < 500
     assert (table["excess"] > 0).all()
     assert table.attrs["notes"][-1].startswith(f"{len(table)} of 500 corridors asked for")
+
+
+def test_divided_roads_are_said(terrain):
+    """Where a street is drawn as two carriageways, the notes name it and how much of it there is."""
+    single = streets()
+    sixth = single[single["name"] == "6 St"].translate(0, 15)
+    second = gpd.GeoDataFrame({"name": ["6 St"] * 10}, geometry=sixth.to_list()[:10], crs=32615)
+    told = [
+        [
+            note
+            for note in find_corridors(terrain, given).attrs["notes"]
+            if "beside a line of the same name" in note
+        ]
+        for given in (single, pd.concat([single, second], ignore_index=True))
+    ]
+    assert told[0] == []
+    assert told[1][0].startswith("2.4 km of street lie beside a line of the same name (6 St)")
 
 
 def test_a_horizon_that_is_not_known_is_said(network):

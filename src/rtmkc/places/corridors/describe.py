@@ -182,7 +182,7 @@ def _top_factors(cells: np.ndarray, table: pd.DataFrame) -> str:
         return ""
     share = table[flags].iloc[cells].mean().sort_values(ascending=False, kind="stable")
     share = share[share > 0].head(_TOP_FACTORS)
-    return ", ".join(f"{str(flag)[2:].replace('_', ' ')} {part:.0%}" for flag, part in share.items())
+    return ", ".join(f"{str(flag)[2:]} {part:.0%}" for flag, part in share.items())
 
 
 def _expected_around(line: shapely.LineString, terrain: Any) -> float:

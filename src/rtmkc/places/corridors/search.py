@@ -140,6 +140,7 @@ def _find_stretches(
         raise InputError(
             "Invalid streets: none comes near a cell of the study area. Check the layer's coordinate system."
         )
+    _note_divided_roads(blocks, of_area, notes)
     price = reference_price(prizes[of_area], blocks.length_m[of_area])
     is_open = of_area.copy()
     if excluded is not None:
@@ -240,6 +241,18 @@ def _find_seams(
 def _horizon(terrain: Any) -> str:
     days = terrain.horizon_days
     return f"in {days} days" if days else "in the period of the data, which is not known"
+
+
+def _note_divided_roads(blocks: StreetBlocks, of_area: np.ndarray, notes: list[str]) -> None:
+    doubled = blocks.doubled()
+    doubled = doubled[of_area[doubled]]
+    if len(doubled):
+        names = sorted(set(blocks.names[blocks.street[doubled]]))
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        notes.append(
+            f"{blocks.length_m[doubled].sum() / 1000:.1f} km of street lie beside a line of the same name "
+            f"({listed}): each side of a divided road takes its share of the risk, so it ranks too low."
+        )
 
 
 def _finish(

@@ -16,6 +16,7 @@ from rtmkc.places.corridors.streets import StreetNetwork
 
 # Bounds of a length hold to a micrometre, so that 25 blocks of 100 m are 2,500 m whatever their coordinates.
 _MICROMETRE = 1e-6
+_CARRIAGEWAYS_M = 40.0
 MOST_PATHS = 200_000
 """Paths along one name from one corner beyond which the name is that of a district, not of a street."""
 
@@ -102,6 +103,17 @@ class StreetBlocks:
         near = self.tree.query(geometry, predicate="dwithin", distance=distance_m)
         nearer: np.ndarray = near[shapely.distance(self.geometry[near], geometry) < distance_m - _MICROMETRE]
         return nearer
+
+    def doubled(self) -> np.ndarray:
+        """Return the blocks with a line of the same street beside their middle: divided roads, both sides."""
+        long = np.flatnonzero((self.street >= 0) & (self.length_m > 2 * _CARRIAGEWAYS_M))
+        middles = shapely.line_interpolate_point(self.geometry[long], 0.5, normalized=True)
+        one, other = self.tree.query(middles, predicate="dwithin", distance=_CARRIAGEWAYS_M)
+        beside = (long[one] != other) & (self.street[long[one]] == self.street[other])
+        # a bend or a fork of one carriageway comes near too, but meets the block at its end
+        apart = (self.tail[long[one]] != self.tail[other]) & (self.head[long[one]] != self.head[other])
+        apart &= (self.tail[long[one]] != self.head[other]) & (self.head[long[one]] != self.tail[other])
+        return np.unique(long[one[beside & apart]])
 
     @cached_property
     def graph(self) -> PathGraph:
