@@ -211,7 +211,8 @@ def _write_layer(path: Path, name: str, frame: gpd.GeoDataFrame) -> None:
             layer=name,
             driver="GPKG",
             geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown" if not kinds else None,
-            append=False,
+            # Version 1.2 is read by every QGIS and ArcGIS in use; GDAL's default of 1.4 is not.
+            dataset_options=None if path.exists() else {"VERSION": "1.2"},
         )
 
 
