@@ -1,0 +1,52 @@
+# Everything works on a fresh machine with Python 3.11+ and make. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+DEV := $(VENV)/.stamp-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs notebooks real anchors studies clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rtmkc needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV) || { echo "no venv module: on Debian, apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(DEV): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	touch $@
+
+demo: $(STAMP) ## run the embedded sample; writes rtmkc-demo/
+	$(BIN)/rtmkc demo --overwrite
+
+test: $(STAMP) ## run all tests (under ten minutes on two cores)
+	$(BIN)/python -m pytest
+
+check: $(DEV) ## lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(STAMP) ## run the notebooks and store their output
+	$(BIN)/python notebooks/run.py
+
+real: $(STAMP) ## run the studies of real cities; needs RTMKC_DATA, the folder of the data
+	$(BIN)/python benchmarks/real_runs.py
+
+anchors: $(STAMP) ## compare the forecast with published figures on real data; needs RTMKC_DATA
+	$(BIN)/python benchmarks/history_anchors.py
+
+studies: $(STAMP) ## simulations behind the claims; about ten minutes
+	$(BIN)/python benchmarks/known_truth.py
+
+clean: ## remove the environment and what runs wrote
+	rm -rf $(VENV) rtmkc-demo real-results .pytest_cache .mypy_cache .ruff_cache
