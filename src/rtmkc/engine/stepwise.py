@@ -5,6 +5,7 @@ taken once for all columns of a variable, and an exact refit on its rows: micros
 number of cells.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -164,7 +165,7 @@ def search_bic(
     low, high = check_bounds(lower, upper, n_columns)
     cells = _Cells.of(design, counts, offset, family)
     n_for_bic = cells.counts.size if n_for_bic is None else checks.check_count("n_for_bic", n_for_bic)
-    return _Search(cells, family, group, allowed, low, high, float(np.log(n_for_bic))).run()
+    return _Search(cells, family, group, allowed, low, high, math.log(n_for_bic)).run()
 
 
 def collapse(

@@ -1,0 +1,263 @@
+"""The path is the optimum: against glum, against an independent dense check, and under every invariance."""
+
+import numpy as np
+import pytest
+from glum import GeneralizedLinearRegressor
+
+from rtmkc.engine.path import fit_path
+from rtmkc.engine.sweeps import Design
+from rtmkc.errors import InputError
+
+
+def make_city(seed=0, n_cells=20_000, n_factors=6):
+    """Nested bands and density levels of a few factors, in runs, and overdispersed counts."""
+    random = np.random.RandomState(seed)
+    codes, tables = [], []
+    eta = np.full(n_cells, -2.6)
+    nested = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]], dtype=float)
+    levels = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=float)
+    for factor in range(n_factors):
+        walk = np.abs(np.cumsum(random.normal(0, 1, n_cells)) + random.normal(0, 50)) % 24
+        band = np.where(walk < 12, 1 + (walk // 3), 0).astype(np.uint8)
+        dense = random.choice(5, n_cells, p=[0.8, 0.08, 0.06, 0.03, 0.03]).astype(np.uint8)
+        codes += [band, dense]
+        tables += [nested, levels]
+        if factor < 3:
+            eta += 0.5 * nested[band, 1] - 0.4 * (factor == 2) * nested[band, 3] + 0.4 * levels[dense, 1]
+    counts = random.poisson(np.exp(eta) * random.gamma(2, 0.5, n_cells)).astype(float)
+    folds = random.permutation(n_cells // 400 + 1)[np.arange(n_cells) // 400] % 5
+    return Design(tuple(codes), tuple(tables)), counts, folds
+
+
+@pytest.fixture(scope="module")
+def city():
+    return make_city()
+
+
+@pytest.fixture(scope="module")
+def wide(city):
+    """A cross-validated path with offsets, weights and one-sided bounds of every kind."""
+    design, counts, folds = city
+    random = np.random.RandomState(7)
+    offset = np.log(random.uniform(0.3, 1.0, counts.size))
+    weights = random.randint(0, 3, counts.size).astype(float)
+    lower = np.zeros(design.n_columns)
+    upper = np.full(design.n_columns, np.inf)
+    lower[::3], upper[1::7] = -np.inf, 0.05
+    settings = {"offset": offset, "weights": weights, "folds": folds, "lower": lower, "upper": upper}
+    return settings, fit_path(design, counts, **settings)
+
+
+def violation(dense, counts, coef, intercept, penalty, l1_ratio, lower, upper, offset=0.0, weights=None):
+    """Largest violation of the optimality conditions, from the definition and the whole matrix."""
+    weights = np.ones(counts.size) if weights is None else weights
+    residual = weights * (np.exp(offset + intercept + dense @ coef) - counts) / weights.sum()
+    worst = abs(residual.sum())
+    gradient = dense.T @ residual + penalty * (1 - l1_ratio) * coef
+    for value, slope, low, high in zip(coef, gradient, lower, upper, strict=True):
+        rise = slope + penalty * l1_ratio * (1 if value >= 0 else -1)
+        fall = slope + penalty * l1_ratio * (-1 if value <= 0 else 1)
+        if value < high:
+            worst = max(worst, -rise)
+        if value > low:
+            worst = max(worst, fall)
+    return worst
+
+
+def test_every_point_meets_the_optimality_conditions(city, wide):
+    """Along 100 penalties the violation, computed apart, is at most 1e-8 per cell, as is the reported one."""
+    design, counts, _ = city
+    settings, path = wide
+    dense = design.dense(range(design.n_columns))
+    apart = [
+        violation(
+            dense, counts, path.coefs[k], path.intercepts[k], path.lambdas[k], 0.5,
+            settings["lower"], settings["upper"], settings["offset"], settings["weights"],
+        )
+        for k in range(0, 100, 3)
+    ]  # fmt: skip
+    assert max(apart) <= 1.0001e-8
+    assert path.kkt.max() <= 1e-8
+    assert (path.coefs >= settings["lower"]).all()
+    assert (path.coefs <= settings["upper"]).all()
+    assert np.count_nonzero(path.coefs[-1]) > 10
+    assert np.count_nonzero(path.coefs[0]) == 0
+
+
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5, 0.05])
+def test_objective_rises_with_the_penalty(city, l1_ratio):
+    """The penalised objective and the size of the coefficients are monotone in the penalty."""
+    design, counts, _ = city
+    path = fit_path(design, counts, l1_ratio=l1_ratio, n_lambdas=40)
+    assert (np.diff(path.objective) <= 1e-12).all()
+    size = l1_ratio * np.abs(path.coefs).sum(axis=1) + (1 - l1_ratio) / 2 * (path.coefs**2).sum(axis=1)
+    assert (np.diff(size) >= -1e-9).all()
+    assert path.kkt.max() <= 1e-8
+    assert (path.best, path.one_se) == (None, None)
+
+
+@pytest.mark.parametrize(("l1_ratio", "lower"), [(0.5, -np.inf), (0.5, 0.0), (0.95, 0.0)])
+def test_objective_is_glums_or_lower(city, l1_ratio, lower):
+    """At five penalties the objective is within 1e-6 of glum's, never above it."""
+    design, counts, _ = city
+    dense = design.dense(range(design.n_columns))
+    path = fit_path(design, counts, l1_ratio=l1_ratio, lower=lower, n_lambdas=30)
+    for k in (3, 8, 14, 21, 29):
+        theirs = GeneralizedLinearRegressor(
+            family="poisson",
+            alpha=path.lambdas[k],
+            l1_ratio=l1_ratio,
+            lower_bounds=None if lower == -np.inf else np.full(design.n_columns, lower),
+            gradient_tol=1e-8,
+            max_iter=500,
+        ).fit(dense, counts)
+        coef = theirs.coef_
+        eta = theirs.intercept_ + dense @ coef
+        objective = np.mean(np.exp(eta) - counts * eta)
+        penalty = l1_ratio * np.abs(coef).sum() + (1 - l1_ratio) / 2 * (coef**2).sum()
+        objective += path.lambdas[k] * penalty
+        assert path.objective[k] <= objective + 1e-12
+        assert path.objective[k] == pytest.approx(objective, rel=1e-6)
+
+
+def test_cross_validation_is_refitting_without_each_fold(city):
+    """Held-out deviance equals that of paths fitted, one by one, to the cells outside a fold."""
+    design, counts, folds = city
+    path = fit_path(design, counts, folds=folds, lower=0.0, n_lambdas=12, tolerance=1e-10)
+    dense = design.dense(range(design.n_columns))
+    for fold in range(5):
+        train, test = folds != fold, folds == fold
+        part = Design(tuple(codes[train] for codes in design.codes), design.tables)
+        alone = fit_path(part, counts[train], lambdas=path.lambdas, lower=0.0, tolerance=1e-10)
+        mean = np.exp(alone.intercepts[:, np.newaxis] + alone.coefs @ dense[test].T)
+        y = counts[test]
+        logs = np.where(y > 0, y * np.log(np.where(y > 0, y, 1.0) / mean), 0.0)
+        deviance = 2 * (logs - y + mean).sum(axis=1)
+        np.testing.assert_allclose(path.cv_deviance[fold], deviance, rtol=1e-7)
+    np.testing.assert_array_equal(path.fold_sizes, np.bincount(folds))
+    np.testing.assert_allclose(path.cv_mean, path.cv_deviance.sum(axis=0) / counts.size, rtol=1e-12)
+    assert path.best == np.argmin(path.cv_mean)
+    spread = path.cv_deviance / path.fold_sizes[:, np.newaxis] - path.cv_mean
+    error = np.sqrt((path.fold_sizes[:, np.newaxis] * spread**2).sum(axis=0) / counts.size / 4)
+    np.testing.assert_allclose(path.cv_se, error, rtol=1e-10)
+    limit = path.cv_mean[path.best] + error[path.best]
+    assert path.one_se == next(k for k in range(12) if path.cv_mean[k] <= limit)
+
+
+def test_threads_do_not_change_a_bit(city):
+    """One and two threads give the same bits."""
+    design, counts, folds = city
+    one = fit_path(design, counts, folds=folds, n_lambdas=15)
+    two = fit_path(design, counts, folds=folds, n_lambdas=15, n_threads=2)
+    np.testing.assert_array_equal(one.coefs, two.coefs)
+    np.testing.assert_array_equal(one.cv_deviance, two.cv_deviance)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 0.05])
+def test_row_order_does_not_matter(city, l1_ratio):
+    """Shuffled cells give the chosen coefficients to 1e-10."""
+    design, counts, folds = city
+    order = np.random.RandomState(5).permutation(counts.size)
+    shuffled = Design(tuple(codes[order] for codes in design.codes), design.tables)
+    settings = {"l1_ratio": l1_ratio, "lower": 0.0, "n_lambdas": 30}
+    one = fit_path(design, counts, folds=folds, **settings)
+    other = fit_path(shuffled, counts[order], folds=folds[order], **settings)
+    assert (one.best, one.one_se) == (other.best, other.one_se)
+    for k in (one.best, one.one_se):
+        np.testing.assert_allclose(one.coefs[k], other.coefs[k], atol=1e-10)
+        assert one.intercepts[k] == pytest.approx(other.intercepts[k], abs=1e-10)
+
+
+def test_an_offset_is_a_weight_on_rates(city):
+    """A fit with log exposure equals the fit of rates weighted by exposure."""
+    design, counts, _ = city
+    exposure = np.random.RandomState(8).uniform(0.2, 2.0, counts.size)
+    exposure /= exposure.mean()
+    one = fit_path(design, counts, offset=np.log(exposure), n_lambdas=8, tolerance=1e-11)
+    other = fit_path(design, counts / exposure, weights=exposure, n_lambdas=8, tolerance=1e-11)
+    np.testing.assert_allclose(one.lambdas, other.lambdas, rtol=1e-12)
+    np.testing.assert_allclose(one.coefs, other.coefs, atol=1e-6)
+
+
+def test_columns_nearly_parallel_to_the_intercept():
+    """Columns whose mean is large against their spread cost no accuracy and few sweeps."""
+    random = np.random.RandomState(9)
+    matrix = random.normal(100, 1, (300, 3))
+    counts = random.poisson(np.exp(0.4 * (matrix[:, 0] - 100))).astype(float)
+    path = fit_path(Design.from_matrix(matrix), counts, n_lambdas=50)
+    centred = fit_path(Design.from_matrix(matrix - 100), counts, lambdas=path.lambdas)
+    assert path.kkt.max() <= 1e-8
+    assert path.n_sweeps < 500
+    np.testing.assert_allclose(path.coefs, centred.coefs, atol=1e-5)
+
+
+def test_given_penalties_are_used_largest_first(city):
+    """Penalties may be given, in any order and from the middle of a path."""
+    design, counts, _ = city
+    path = fit_path(design, counts, n_lambdas=20, tolerance=1e-11)
+    some = fit_path(design, counts, lambdas=path.lambdas[[15, 5]], tolerance=1e-11)
+    np.testing.assert_array_equal(some.lambdas, path.lambdas[[5, 15]])
+    np.testing.assert_allclose(some.coefs, path.coefs[[5, 15]], atol=1e-6)
+
+
+def test_nothing_may_move_or_nothing_is_there(city):
+    """Columns bound to zero, or no columns at all, leave the null at every penalty."""
+    design, counts, folds = city
+    bound = fit_path(design, counts, folds=folds, lower=0.0, upper=0.0, n_lambdas=5)
+    empty = fit_path(Design((), ()), counts, folds=folds, n_lambdas=5)
+    for path in (bound, empty):
+        assert not path.coefs.any()
+        np.testing.assert_allclose(np.exp(path.intercepts), counts.mean(), rtol=1e-12)
+        assert path.best == 0
+    assert empty.coefs.shape == (5, 0)
+
+
+def test_one_column_and_one_incident():
+    """The smallest problems have a path."""
+    near = np.repeat(np.array([0, 1], dtype=np.uint8), 20)
+    design = Design((near,), (np.array([[0.0], [1.0]]),))
+    counts = np.zeros(40)
+    counts[3] = 1
+    path = fit_path(design, counts, n_lambdas=20)
+    assert path.kkt.max() <= 1e-8
+    assert path.coefs[-1, 0] < -1
+    positive = fit_path(design, counts, lower=0.0, n_lambdas=20)
+    assert not positive.coefs.any()
+
+
+def test_progress_is_told(city):
+    """The callback hears of every penalty, in order."""
+    design, counts, _ = city
+    heard = []
+    fit_path(design, counts, n_lambdas=4, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_many_columns_with_little_selection():
+    """Curves: 240 columns at l1_ratio 0.05, dozens of them non-zero, meet the conditions too."""
+    design, counts, folds = make_city(seed=3, n_factors=34)
+    path = fit_path(design, counts, folds=folds, l1_ratio=0.05, lower=0.0)
+    assert design.n_columns == 238
+    assert np.count_nonzero(path.coefs[-1]) > 40
+    assert path.kkt.max() <= 1e-8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"l1_ratio": 0.0}, "Invalid l1_ratio 0.0"),
+        ({"lambda_ratio": 2.0}, "Invalid lambda_ratio 2.0"),
+        ({"n_lambdas": 0}, "Invalid n_lambdas 0"),
+        ({"lambdas": [0.1, -1.0]}, "Invalid lambdas"),
+        ({"tolerance": 0.0}, "Invalid tolerance 0.0"),
+        ({"lower": 0.1}, "Invalid lower or upper"),
+        ({"counts": np.zeros(6)}, "Invalid counts: no incidents"),
+        ({"counts": [1.0, 0, 0, 0, 0, 0]}, "the cells outside fold 0 hold no incidents"),
+    ],
+)
+def test_what_has_no_path_is_said(arguments, message):
+    """Arguments that make no path raise, and the message names them."""
+    design = Design((np.array([0, 1, 0, 1, 0, 1], dtype=np.uint8),), (np.array([[0.0], [1.0]]),))
+    given = {"counts": np.ones(6), "folds": np.array([0, 0, 1, 1, 2, 2])} | arguments
+    with pytest.raises(InputError, match=message):
+        fit_path(design, given.pop("counts"), **given)
