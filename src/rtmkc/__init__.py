@@ -10,6 +10,7 @@ _HOME = {
     "Layer": "rtmkc.inputs.layers",
     "Ledger": "rtmkc.inputs.ledger",
     "read_layer": "rtmkc.inputs.layers",
+    "dominant_places": "rtmkc.inputs.dominant",
     "read_kcpd_crime": "rtmkc.inputs.kansas_city.crime",
     "read_kc_311": "rtmkc.inputs.kansas_city.requests_311",
     "StudyArea": "rtmkc.raster.grid",

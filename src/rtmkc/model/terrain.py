@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ import shapely
 
 from rtmkc import __version__
 from rtmkc.errors import InputError, NoFactorError
-from rtmkc.model.observations import Observations, observe
+from rtmkc.inputs.layers import as_layer
+from rtmkc.inputs.ledger import Ledger
+from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.candidates import build_candidates, build_curves
 from rtmkc.raster.cog import read_cog, write_cog
+from rtmkc.raster.exposure import measure_exposure
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid, StudyArea
 from rtmkc.storage import created_at, new_folder, write_json
@@ -36,6 +40,21 @@ CANNOT_KNOW = (
     "It knows reported incidents only: places where people report less look safer than they are.",
     "It knows only the factors it was given.",
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The two fitted models of a terrain."""
+
+    why: RiskTerrainModel
+    where: RiskForecast
+
+    def ledgers(self) -> list[Ledger]:
+        """What became of every row of the incidents, the factors and the exposure."""
+        observations = self.why.observations_
+        layers = [observations.incidents, *(one.layer for one in self.why.candidates_.features.values())]
+        exposure = observations.exposure.ledger
+        return [layer.ledger for layer in layers] + ([exposure] if exposure else [])
 
 
 class RiskTerrain:
@@ -64,6 +83,8 @@ class RiskTerrain:
         Mean of expected incidents per cell; ``expected = city_mean * environment * area_history * spot_history``.
     horizon_days : int or None
         What `expected` is for; None where the incidents have no period, and then it is for that unknown period.
+    models : Models
+        The fitted models, ``models.why`` and ``models.where``; a terrain that was loaded has none.
     facts : dict
         n, period, dates, cell size, system, methods, seeds and notes: what every output must say.
 
@@ -78,6 +99,7 @@ class RiskTerrain:
             raise InputError("Invalid models. They were fitted on different grids; fit both on one.")
         if not np.array_equal(why.observations_.counts, where.observations_.counts):
             raise InputError("Invalid models. They were fitted to different incidents; fit both to the same.")
+        self._models: Models | None = Models(why, where)
         grid, observations = why.candidates_.grid, why.observations_
         surfaces = {
             "share": grid.share,
@@ -147,6 +169,19 @@ class RiskTerrain:
     def factors(self) -> list[str]:
         """Names of the factors in the model, strongest first."""
         return list(self.weights.loc[self.weights["status"] == "in the model", "factor"])
+
+    @property
+    def models(self) -> "Models":
+        """The fitted models.
+
+        Raises
+        ------
+        InputError
+            If the terrain was loaded: files hold results, not models.
+        """
+        if self._models is None:
+            raise InputError("Invalid terrain. It was loaded from files, which hold results and not models; fit it again.")
+        return self._models
 
     def ranking(self, by: str = "expected") -> np.ndarray:
         """Return the values that cells are ranked by; shape (n_cells,).
@@ -269,8 +304,10 @@ def assess(
 
     Parameters
     ----------
-    grid, factors, incidents, exposure, allow_later_factors
+    grid, factors, incidents, allow_later_factors
         As in `RiskTerrainModel.fit`.
+    exposure : Exposure or cell vector, optional
+        Adjusts the weights. The forecast ranks places by what is expected there, busy or not, and does not use it.
     method : {"classic"}
         Recipe of the weights.
     horizon : duration
@@ -288,17 +325,17 @@ def assess(
     def step(name: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(name, done, total)
 
-    observations: Observations = observe(grid, incidents, exposure=exposure)
+    observations = observe(grid, incidents, exposure=exposure)
+    later = allow_later_factors
     # Read each layer once: both models measure the same features.
-    resolved = [_with_layer(factor) for factor in factors]
+    resolved = [replace(factor, layer=as_layer(factor.layer, name=factor.name)) for factor in factors]
     columns = build_candidates(grid, resolved, progress=step("measuring factors"))
-    why = RiskTerrainModel(method, random_state=random_state).fit(  # type: ignore[arg-type]
-        grid, columns, observations, allow_later_factors=allow_later_factors, progress=step("fitting weights")
-    )
+    why = RiskTerrainModel(method, random_state=random_state)  # type: ignore[arg-type]
+    why.fit(grid, columns, observations, allow_later_factors=later, progress=step("fitting weights"))
     curves = build_curves(grid, resolved, progress=step("measuring curves"))
-    where = RiskForecast(horizon=horizon, random_state=random_state).fit(
-        grid, curves, observations, allow_later_factors=allow_later_factors, progress=step("fitting forecast")
-    )
+    where = RiskForecast(horizon=horizon, random_state=random_state)
+    all_places = replace(observations, exposure=measure_exposure(grid, None))
+    where.fit(grid, curves, all_places, allow_later_factors=later, progress=step("fitting forecast"))
     return RiskTerrain(why, where)
 
 
@@ -329,6 +366,7 @@ def load(path: str | Path) -> RiskTerrain:
     inside = np.isfinite(rasters["share"])
     grid = _grid_of(document["grid"], inside, rasters["share"][inside])
     terrain = RiskTerrain.__new__(RiskTerrain)
+    terrain._models = None
     terrain._fill(
         grid,
         {name: rasters[name][inside] for name in SURFACES},
@@ -340,14 +378,6 @@ def load(path: str | Path) -> RiskTerrain:
         document["facts"],
     )
     return terrain
-
-
-def _with_layer(factor: RiskFactor) -> RiskFactor:
-    from dataclasses import replace
-
-    from rtmkc.inputs.layers import as_layer
-
-    return replace(factor, layer=as_layer(factor.layer, name=factor.name))
 
 
 def _grid_of(document: dict[str, Any], inside: np.ndarray, share: np.ndarray) -> Grid:

@@ -148,7 +148,7 @@ class RiskForecast(BaseEstimator):
             *grid.notes,
             *candidates.notes,
             timing,
-            observations.exposure.statement,
+            *([] if np.all(observations.exposure.values == 1.0) else [observations.exposure.statement]),
             *([] if self.uses_curves_ else [flat]),
             INTERVAL,
         )

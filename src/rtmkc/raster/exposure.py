@@ -8,6 +8,7 @@ import numpy as np
 from rtmkc.checks import check_share
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
+from rtmkc.inputs.ledger import Ledger
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import quartic_density
 from rtmkc.units import format_length, parse_length
@@ -66,15 +67,17 @@ class Exposure:
             f"adjusted for exposure: density of {self.name} (n = {len(layer):,}, quartic kernel of "
             f"{format_length(bandwidth)}; {100 * low.mean():.0f} % of cells below {100 * floor:.0f} % of the mean "
             "were lifted to it)",
+            layer.ledger,
         )
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredExposure:
-    """A cell vector of mean 1, and the sentence that says what it is."""
+    """A cell vector of mean 1, the sentence that says what it is, and the ledger of its layer if it has one."""
 
     values: np.ndarray
     statement: str
+    ledger: Ledger | None = None
 
 
 def measure_exposure(grid: Grid, exposure: Any) -> MeasuredExposure:

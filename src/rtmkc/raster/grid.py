@@ -5,7 +5,7 @@ A *cell vector* ``(n_cells,)`` holds the cells of the study area in row-major or
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +368,7 @@ class Grid:
         InputError
             If the layer holds other than points, or none of its points lies in the area.
         """
-        layer = as_layer(layer, name="incidents")
+        layer = _single_points(as_layer(layer, name="incidents"))
         kinds = set(layer.frame.geom_type) - {"Point"}
         if kinds:
             raise InputError(
@@ -511,6 +511,17 @@ def suggest_block_length(streets: Any, area: StudyArea) -> float:
             stacklevel=3,
         )
     return median
+
+
+def _single_points(layer: Layer) -> Layer:
+    """A multipoint of one part is a point: some formats write all points so."""
+    geometries = layer.frame.geometry
+    alone = ((geometries.geom_type == "MultiPoint") & (shapely.get_num_geometries(geometries.array) == 1)).to_numpy()
+    if not alone.any():
+        return layer
+    points = geometries.to_numpy(copy=True)
+    points[alone] = shapely.get_geometry(points[alone], 0)
+    return replace(layer, frame=layer.frame.set_geometry(gpd.GeoSeries(points, geometries.index, geometries.crs)))
 
 
 def _is_metric(crs: pyproj.CRS) -> bool:

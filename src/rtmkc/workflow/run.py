@@ -8,16 +8,13 @@ import geopandas as gpd
 import pandas as pd
 
 from rtmkc.inputs.ledger import Ledger
-from rtmkc.model.observations import observe
-from rtmkc.model.terrain import RiskTerrain
-from rtmkc.model.where import RiskForecast
+from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.output.files import write_geojson, write_gpkg, write_risk_raster, write_table
 from rtmkc.output.report import write_report
 from rtmkc.places.corridors.search import find_corridors
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.places.hotspots import find_hotspots
-from rtmkc.raster.candidates import build_candidates, build_curves
 from rtmkc.raster.exposure import measure_exposure
 from rtmkc.storage import new_folder, write_json
 from rtmkc.workflow.manifest import describe_run
@@ -86,30 +83,21 @@ def run(
         incidents, factors = study.read("incidents"), study.risk_factors()
         exposure = study.measured_exposure()
         streets, names, treated = (study.read(what) for what in ("streets", "names", "treated"))
-        observations = observe(grid, incidents, exposure=exposure)
         say("reading", 1, 1)
 
-        columns = build_candidates(grid, factors, progress=lambda done, total: say("measuring factors", done, total))
         later = study.model.allow_later_factors
-        model = RiskTerrainModel(study.model.method, random_state=study.model.random_state)
-        why = model.fit(
+        terrain = assess(
             grid,
-            columns,
-            observations,
+            factors,
+            incidents,
+            method=study.model.method,
+            exposure=exposure,
             allow_later_factors=later,
-            progress=lambda done, total: say("fitting weights", done, total),
+            horizon=study.model.horizon,
+            random_state=study.model.random_state,
+            progress=say,
         )
-        curves = build_curves(grid, factors, progress=lambda done, total: say("measuring curves", done, total))
-        forecast = RiskForecast(horizon=study.model.horizon, random_state=study.model.random_state)
-        where = forecast.fit(
-            grid,
-            curves,
-            observations,
-            allow_later_factors=later,
-            progress=lambda done, total: say("fitting forecast", done, total),
-        )
-        terrain = RiskTerrain(why, where)
-        comparison = _without_exposure(why, allow_later_factors=later) if exposure else None
+        comparison = _without_exposure(terrain, later) if exposure else None
 
         say("finding places", 0, 1)
         cut = {name: getattr(study.hotspots, name) for name in study.hotspots.__struct_fields__}
@@ -124,8 +112,7 @@ def run(
         say("finding places", 1, 1)
 
         say("writing", 0, 1)
-        ledgers = [observations.incidents.ledger]
-        ledgers += [features.layer.ledger for features in columns.features.values()]
+        ledgers = terrain.models.ledgers()
         ledgers += [layer.ledger for layer in (streets, names, treated) if layer is not None]
         write_table(folder / "weights.csv", terrain.weights)
         if comparison is not None:
@@ -164,9 +151,10 @@ def _network(study: Study, streets: object, terrain: RiskTerrain) -> StreetNetwo
     )
 
 
-def _without_exposure(why: RiskTerrainModel, *, allow_later_factors: bool) -> pd.DataFrame:
+def _without_exposure(terrain: RiskTerrain, allow_later_factors: bool) -> pd.DataFrame:
     """The weights as they would be without the exposure: readers see what it changes."""
-    grid = why.candidates_.grid
+    why = terrain.models.why
+    grid = terrain.grid
     plain = replace(why.observations_, exposure=measure_exposure(grid, None))
     model = RiskTerrainModel(why.method, random_state=why.random_state)
     return model.fit(grid, why.candidates_, plain, allow_later_factors=allow_later_factors).weights_
