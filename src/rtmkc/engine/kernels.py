@@ -200,6 +200,56 @@ def hessian_block(
 
 
 @_compile
+def pair_block(
+    first: Any, pointer: Any, origin: Any, target: Any, contribution: Any, intercept: Any, exposure: Any,
+    variable: Any, place: Any, pairs: Any,
+) -> None:  # fmt: skip
+    """Add mu of one block to every pair of levels that a cell is in; the upper triangle of `pairs`.
+
+    `variable` is the chosen variable of a level (-1: not chosen), `place` its row of `pairs` (-1: its columns
+    are all zero). Row 0 of `pairs` is the intercept, a level that every cell is in.
+    """
+    n_variables = 0
+    for level in range(variable.size):
+        n_variables = max(n_variables, variable[level] + 1)
+    current = np.full(n_variables, -1)
+    present = np.zeros(n_variables + 1, dtype=np.int64)
+    running = intercept
+    for level in first:
+        running += contribution[level]
+        if variable[level] >= 0:
+            current[variable[level]] = place[level]
+    pending = 0.0
+    n_cells = pointer.size - 1
+    for cell in range(n_cells + 1):
+        stale = cell == n_cells
+        if not stale:
+            for event in range(pointer[cell], pointer[cell + 1]):
+                stale = stale or variable[target[event]] >= 0
+        if stale:
+            n_present = 1
+            for index in range(n_variables):
+                if current[index] >= 0:
+                    present[n_present] = current[index]
+                    n_present += 1
+            for i in range(n_present):
+                for j in range(i, n_present):
+                    pairs[present[i], present[j]] += pending
+            pending = 0.0
+        if cell == n_cells:
+            break
+        for event in range(pointer[cell], pointer[cell + 1]):
+            entered = target[event]
+            running += contribution[entered] - contribution[origin[event]]
+            if variable[entered] >= 0:
+                current[variable[entered]] = place[entered]
+        mean = math.exp(min(max(running, -700.0), 700.0))
+        if exposure.size > 0:
+            mean *= exposure[cell]
+        pending += mean
+
+
+@_compile
 def _add_outer(hessian: Any, row: Any, weight: float) -> None:
     """Add weight x x' to the upper triangle, skipping the columns that are zero."""
     size = row.size

@@ -4,6 +4,7 @@ A `PoissonSweep` sums over the blocks of a `Design` in their order, so that its 
 whatever runs it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,6 +41,10 @@ __all__ = [
     "check_cells",
     "thread_map",
 ]
+
+
+# Above this many levels a table of their pairs costs more than the cells' own products.
+MAX_PAIRED_LEVELS = 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,15 +160,45 @@ class PoissonSweep:
 
         Shape ``(1 + len(columns),) * 2``; divided by the total weight, as the objective is.
         """
+        chosen = np.asarray(columns, dtype=np.int64)
         contribution = np.asarray(self._levels @ coef)
-        spans = self._spans(np.asarray(columns, dtype=np.int64))
-        size = 1 + len(columns)
-        function = partial(_block_hessian, self._source, contribution, float(intercept), spans, size)
-        hessian = np.zeros((size, size))
-        for part in self._map(function, range(self._source.n_blocks)):
-            hessian += part
-        hessian = np.triu(hessian) + np.triu(hessian, 1).T
+        table = sparse.csr_array(self._levels[:, chosen])
+        switching = np.flatnonzero(np.diff(table.indptr))
+        if switching.size > MAX_PAIRED_LEVELS:
+            hessian = self._hessian_by_cell(contribution, float(intercept), chosen)
+        else:
+            hessian = self._hessian_by_pair(contribution, float(intercept), table, switching)
         return np.asarray(hessian / self.total_weight[-1])
+
+    def _hessian_by_pair(
+        self, contribution: Floats, intercept: float, table: sparse.csr_array, switching: Integers
+    ) -> Floats:
+        """Sum mu by pair of levels, then let the tables turn levels into columns."""
+        place = np.full(table.shape[0], -1)
+        place[switching] = 1 + np.arange(switching.size)
+        variable_of_level = np.repeat(np.arange(len(self._tables)), [len(t) for t in self._tables])
+        involved = np.unique(variable_of_level[switching])
+        number = np.full(len(self._tables), -1)
+        number[involved] = np.arange(involved.size)
+        variable = number[variable_of_level]
+        size = 1 + switching.size
+        function = partial(_block_pairs, self._source, contribution, intercept, variable, place, size)
+        pairs = self._add_up(function, size)
+        columns = sparse.block_diag([sparse.csr_array([[1.0]]), table[switching]]).tocsr()
+        return np.asarray(columns.T @ (columns.T @ pairs).T)
+
+    def _hessian_by_cell(self, contribution: Floats, intercept: float, columns: Integers) -> Floats:
+        """Sum mu x x' cell by cell: the way of columns with very many distinct values."""
+        function = partial(
+            _block_hessian, self._source, contribution, intercept, self._spans(columns), 1 + columns.size
+        )
+        return self._add_up(function, 1 + columns.size)
+
+    def _add_up(self, function: Callable[[int], Floats], size: int) -> Floats:
+        total = np.zeros((size, size))
+        for part in self._map(function, range(self._source.n_blocks)):
+            total += part
+        return np.triu(total) + np.triu(total, 1).T
 
     def _spans(self, columns: Integers) -> tuple[Integers, Integers, Integers, Floats]:
         """Say for every level which places of x it sets, and where their values are."""
@@ -202,6 +237,26 @@ def _block_sums(
         )  # fmt: skip
         histograms.append(histogram)
     return runs.levels, np.hstack(histograms), inside.ravel(), outside.ravel()
+
+
+def _block_pairs(
+    source: BlockSource,
+    contribution: Floats,
+    intercept: float,
+    variable: Integers,
+    place: Integers,
+    size: int,
+    number: int,
+) -> Floats:
+    block = source.load(number)
+    runs = block.runs
+    pairs = np.zeros((size, size))
+    kernels.pair_block(
+        runs.first, runs.pointer, runs.origin, runs.target,
+        contribution[runs.levels], intercept, block.exposure,
+        variable[runs.levels], place[runs.levels], pairs,
+    )  # fmt: skip
+    return pairs
 
 
 def _block_hessian(
