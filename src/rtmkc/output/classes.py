@@ -7,7 +7,7 @@ import numpy as np
 
 BREAKS = (1.0, 2.0, 5.0, 10.0)
 """Multiples of the city's average where one class ends and the next begins."""
-COLOURS = ("#f3efe0", "#fed976", "#fd8d3c", "#e31a1c", "#800026")
+COLOURS = ("#f3efe0", "#fec44f", "#fd8d3c", "#e31a1c", "#800026")
 """From yellow to dark red (after ColorBrewer YlOrRd): lightness falls from class to class, so that the order
 also holds for colour-blind eyes and on a grey printer."""
 OUTSIDE = "#ffffff"

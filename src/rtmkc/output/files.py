@@ -28,7 +28,7 @@ DECIMALS = {"longitude": 6, "latitude": 6, "easting": 2, "northing": 2}
 """Columns that are places: 6 decimals of a degree are 0.1 m."""
 DIGITS = 6
 """Significant digits of any other number in a CSV."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
 """A text cell that starts with one of these could run as a formula in a spreadsheet."""
 RASTER_BANDS = ("expected", "relative", "rrs", "environment", "area_history", "spot_history")
 _STYLE_TABLE = """
@@ -298,19 +298,23 @@ def _cell(value: Any, decimals: int | None) -> Any:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        if np.isnan(value):
-            return ""
-        if decimals is not None:
-            return f"{value:.{decimals}f}"
-        return (
-            np.format_float_positional(value, precision=DIGITS, fractional=False, trim="-")
-            if np.isfinite(value)
-            else str(value)
-        )
+        return _digits(float(value), decimals)
     return value if isinstance(value, int | np.integer) else _harmless(str(value))
 
 
+def _digits(value: float, decimals: int | None) -> str:
+    if not np.isfinite(value):
+        return "" if np.isnan(value) else str(value)
+    if decimals is not None:
+        return f"{value:.{decimals}f}"
+    if abs(value) >= 10**DIGITS:
+        return f"{value:.0f}"
+    return str(np.format_float_positional(value, precision=DIGITS, fractional=False, trim="-"))
+
+
 def _harmless(text: str) -> str:
+    # A lone carriage return would end the row: the csv module quotes only the line end it writes.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return f"'{text}" if text.startswith(FORMULA) else text
 
 

@@ -1,0 +1,259 @@
+"""The report: self-contained, honest, safe, and complete."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from rtmkc.errors import OutputError
+from rtmkc.inputs.ledger import Ledger
+from rtmkc.output.report import SHOWN, concentration, write_report
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes, headings and text of a page; open tags must close in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.tables, self.open = [], [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tbody":
+            self.tables.append(0)
+        if tag == "tr" and "tbody" in self.open:
+            self.tables[-1] += 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(autouse=True)
+def _fixed_clock(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+@pytest.fixture(scope="module")
+def terrain(make_terrain):
+    return make_terrain()
+
+
+@pytest.fixture(scope="module")
+def corridors(terrain):
+    west, north = terrain.grid.west, terrain.grid.north
+    lines = [
+        shapely.LineString([(west + 500, north - 100 * k), (west + 1500, north - 100 * k)]) for k in range(12)
+    ]
+    count = len(lines)
+    table = gpd.GeoDataFrame(
+        {
+            "rank": range(1, count + 1), "name": ["Independence Avenue <east>"] * count,
+            "from_street": ["Benton"] * count, "to_street": ["Hardesty"] * count, "length_m": 1000.0,
+            "expected": 12.3, "expected_per_km": 12.3, "excess": 8.0, "city_multiple": 4.1,
+            "incidents": 33.25,
+            "top_factors": "poor lighting 80 %",
+        },
+        geometry=lines, crs=terrain.grid.crs,
+    )  # fmt: skip
+    table.attrs.update(statement="the best of 1,234 stretches.", notes=["12 blocks left out"])
+    return table
+
+
+def report(tmp_path, terrain, **options):
+    options.setdefault("hotspots", terrain.hotspots())
+    write_report(tmp_path / "report.html", terrain, overwrite=True, **options)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    return html, Page(html)
+
+
+def test_the_report_needs_nothing_from_anywhere(tmp_path, terrain, corridors):
+    """No script, no link, no address: the pictures are inside, as PNG."""
+    html, page = report(tmp_path, terrain, corridors=corridors, areas=terrain.hotspots(areas=True))
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    sources = [value for _, name, value in page.attributes if name in ("src", "href", "srcset")]
+    assert len(sources) == 3
+    for source in sources:
+        kind, data = source.split(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert not re.search(r"https?:|url\(|@import", html)
+    assert all(value for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
+
+
+def test_names_of_files_are_shown_and_never_run(tmp_path, make_terrain):
+    """Tags in the names of factors, areas, files and titles appear as text."""
+    attack = "<script>alert(1)</script>"
+    terrain = make_terrain(factors=(attack,))
+    terrain.facts["factors"][0]["source"] = attack
+    terrain.facts["factors"][0]["notes"] = [f'"><img src=x onerror="{attack}">']
+    ledger = Ledger.of(attack, 3).drop(attack, 1)
+    hotspots = terrain.hotspots()
+    hotspots["name"] = attack
+    hotspots.attrs["statement"] = attack
+    html, page = report(tmp_path, terrain, title=attack, hotspots=hotspots, ledgers=[ledger])
+    assert "script" not in page.tags
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert attack not in html
+    assert page.words.count(attack) >= 15
+
+
+def test_the_first_page_says_what_was_found(tmp_path, terrain, corridors):
+    """Incidents, dates, strongest factors in words, concentration and first corridor come first."""
+    _, page = report(tmp_path, terrain, title="Northeast 2024", corridors=corridors)
+    first = page.words.split("Next corridors")[0]
+    assert f"{terrain.facts['n_incidents']:,} incidents, 2021-01-01 to 2023-12-31" in first
+    assert "2 of the 3 factors tried have to do with where incidents happen" in first
+    assert "poor lighting x2.40 (95 % interval 2.00 to 2.88)" in first
+    assert "Within 200 m (656 ft, 1 block) of poor lighting, places have 2.40 times the incidents" in first
+    assert "of the incidents expected in 90 days" in first
+    assert "not a test of it" in first
+    assert "Independence Avenue <east> , Benton to Hardesty" in first.replace(">,", "> ,")
+
+
+def test_concentration_counts_shares_of_area_and_of_expected(make_terrain):
+    """Hand-made: two of four cells hold 16/20 of what is expected on half of the area."""
+    flat = make_terrain(n_rows=2, n_columns=2)
+    flat.cells["expected"] = [8.0, 3.0, 8.0, 1.0]
+    found = concentration(flat, flat.hotspots(count=2))
+    assert found == {"n_cells": 2, "expected": pytest.approx(0.8), "area": pytest.approx(0.5)}
+
+
+def test_no_significant_factor_is_a_result(tmp_path, make_terrain):
+    """Without factors the report says so first, says it of each place, and still ranks them."""
+    terrain = make_terrain(factors=())
+    _, page = report(tmp_path, terrain)
+    assert "no significant factor. The one factor tried is not in the model. That is a result" in page.words
+    assert "the relative risk score is 1 everywhere" in page.words
+    assert terrain.hotspots()["why"].iloc[0] in page.words
+    assert "the model is better without it, by BIC" in page.words
+
+
+def test_contemporaneous_is_said_prominently(tmp_path, make_terrain, terrain):
+    """Factors that reach into the period make the first box of the page; others do not."""
+    said = "Contemporaneous, not a forecast."
+    _, page = report(tmp_path, make_terrain(timing="contemporaneous, not a forecast"))
+    assert page.words.index(said) < page.words.index("Why here")
+    _, page = report(tmp_path, terrain)
+    assert said not in page.words
+    assert "Time: all factors precede the incidents" in page.words
+
+
+def test_why_and_where_are_two_blocks(tmp_path, terrain):
+    """Each block has its own heading and says that it is not multiplied into the other."""
+    html, page = report(tmp_path, terrain)
+    assert re.findall(r"<h2>(.*?)</h2>", html)[:2] == ["Where next", "Why here"]
+    assert "they are not multiplied into the expected incidents" in page.words
+    assert "Expected incidents = city mean x environment x area history x spot history" in page.words
+
+
+def test_tables_show_ten_rows_and_say_where_the_rest_is(tmp_path, terrain, corridors):
+    """Of 12 corridors and 15 cells ten are shown, and the files are named that have all."""
+    _, page = report(tmp_path, terrain, hotspots=terrain.hotspots(count=15), corridors=corridors)
+    assert page.tables[:2] == [SHOWN, SHOWN]
+    assert "The first 10 of 12; corridors.csv has all." in page.words
+    assert "The first 10 of 15; hotspots.csv has all." in page.words
+    assert "The best of 1,234 stretches." in page.words
+
+
+def test_every_row_is_accounted_for(tmp_path, terrain):
+    """The ledger shows what was read, used, merged and left out, with reasons."""
+    ledger = Ledger.of("incidents", 1300).merge("same event", 9).drop("outside the study area", 60)
+    _, page = report(tmp_path, terrain, ledgers=[ledger, Ledger.of("streets", 5)])
+    assert "incidents 1,300 1,231 9 merged: same event 60 left out: outside the study area" in page.words
+    assert "streets 5 5 none" in page.words
+
+
+def test_everything_a_reader_must_know_is_there(tmp_path, terrain):
+    """Method, cell size in both units, system, seeds, versions, provenance, caveats and disclaimer."""
+    _, page = report(tmp_path, terrain)
+    for fact in (
+        "the published RTMDx procedure",
+        "720 of 100 m (328 ft)",
+        "NAD83 / UTM zone 15N (EPSG:26915)",
+        "7 (weights), 8 (forecast)",
+        "rtmkc 0.1.0, Python 3.",
+        "community-reported",
+        "2020-01-01 to 2020-12-31",
+        "95 % Wald intervals, too narrow.",
+        "90 % gamma-Poisson predictive intervals.",
+        "Exposure: Not adjusted for how busy places are.",
+        *terrain.facts["cannot_know"],
+        "not a publication of any police department",
+        "written 2023-11-14T22:13:20Z",
+    ):
+        assert fact in page.words, fact
+
+
+def test_weights_with_and_without_exposure_stand_side_by_side(tmp_path, terrain):
+    """A factor that only one of the two models has is said to be missing in the other."""
+    without = terrain.weights.copy()
+    without.loc[0, "rrv"] = 3.5
+    without.loc[1, "status"] = "not in the model"
+    _, page = report(tmp_path, terrain, exposure_comparison=without)
+    assert "poor lighting x2.40 (2.00 to 2.88) x3.50 (2.00 to 2.88)" in page.words
+    assert "vacant houses x2.70 (2.25 to 3.24) not in the model" in page.words
+
+
+def test_incidents_without_a_period_are_said_to_have_none(tmp_path, make_terrain):
+    """Where no period is known, no number of days is claimed."""
+    terrain = make_terrain(period=None, period_days=None)
+    terrain.horizon_days = None
+    _, page = report(tmp_path, terrain)
+    assert "90 days" not in page.words
+    assert "period not known" in page.words
+
+
+def test_nothing_found_is_said(tmp_path, terrain, corridors):
+    """No corridor, and no hot spot above the cut, are sentences instead of empty tables."""
+    _, page = report(tmp_path, terrain, hotspots=terrain.hotspots().iloc[:0], corridors=corridors.iloc[:0])
+    assert "No stretch is worth its length" in page.words
+    assert "No cell passes the cut" in page.words
+
+
+def test_the_same_input_gives_the_same_report(tmp_path, terrain):
+    """With SOURCE_DATE_EPOCH two reports are equal to the byte, pictures included."""
+    assert report(tmp_path, terrain)[0] == report(tmp_path, terrain)[0]
+
+
+def test_a_report_that_exists_is_kept(tmp_path, terrain):
+    """Without overwrite the old report stays as it is."""
+    (tmp_path / "r.html").write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        write_report(tmp_path / "r.html", terrain, hotspots=terrain.hotspots())
+    assert (tmp_path / "r.html").read_text() == "mine"
+
+
+def test_a_fitted_city_is_reported(tmp_path):
+    """A city with known truth, fitted for real, comes out with its factors, curves and runner-ups."""
+    import rtmkc as rtm
+
+    city = rtm.simulate_city(
+        n_rows=30, n_columns=30, n_factors=2, active={0: ("proximity", 3, 4.0)}, random_state=1
+    )
+    terrain = rtm.assess(city.grid, city.risk_factors(), city.incidents, method="classic")
+    assert np.isfinite(terrain.cells["expected"]).all()
+    _, page = report(tmp_path, terrain, areas=terrain.hotspots(areas=True))
+    assert "factor 0" in terrain.factors
+    assert "of factor 0, places have" in page.words
+    assert "BIC (n = cells)" in page.words
+    assert "Next best kind and distance" in page.words
