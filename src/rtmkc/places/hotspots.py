@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from scipy import ndimage
 
-from rtmkc.checks import check_count, check_share
+from rtmkc.checks import check_columns, check_count, check_number, check_share
 from rtmkc.errors import InputError
+from rtmkc.inputs.layers import as_layer
 from rtmkc.places.scoring import describe_factors, where_words, why_words
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
 
 DEFAULT_AREA_SHARE = 0.02
+SURFACES = ("expected", "lower", "upper", "count", "rrs", "environment", "area_history", "spot_history")
+OF_AREAS = ("n_cells", "area_m2", "relative", "expected", "count", "rrs", "why")
 
 
 def find_hotspots(
@@ -54,10 +58,12 @@ def find_hotspots(
     Returns
     -------
     GeoDataFrame
-        In the grid's system. Cells: rank, cell_id, row, column, name (if `names`), relative (x the city's
-        average), expected, lower, upper, count, rrs, environment, area_history, spot_history, why, where, longitude,
-        latitude, one ``f_<factor>`` a factor, geometry. Areas: rank, n_cells, area_m2, relative, expected, count,
-        why, longitude, latitude, geometry. ``attrs["statement"]`` says how they were cut.
+        In the grid's system. Cells: rank, name (if `names`), cell_id, row, column, relative (x the city's
+        average), expected, lower, upper, count, rrs, environment, area_history, spot_history, why, where,
+        longitude, latitude, one ``f_<factor>`` a factor of the model, geometry. Areas: rank, name (if
+        `names`), n_cells, area_m2, relative and rrs (means of their cells), expected and count (sums), why,
+        longitude, latitude, geometry. The table is empty where no cell exceeds the standard deviations.
+        ``attrs["statement"]`` says how they were cut.
 
     Raises
     ------
@@ -86,12 +92,19 @@ def find_hotspots(
     values = terrain.ranking(by)
     if standard_deviations is not None:
         if by != "rrs":
-            raise InputError("Invalid by 'expected'. The cut by standard deviations is one of the relative risk score.")
-        limit = float(values.mean() + check_positive_number(standard_deviations) * values.std())
+            raise InputError(
+                "Invalid by 'expected'. The cut by standard deviations is one of the relative risk score; "
+                "leave by= out, or cut by area_share= or count=."
+            )
+        deviations = check_number("standard_deviations", standard_deviations)
+        if deviations < 0:
+            raise InputError(f"Invalid standard_deviations {standard_deviations!r}. It must be at least 0.")
+        limit = float(values.mean() + deviations * values.std())
         order = _ranked(terrain, by)
-        chosen = order[values[order] > limit]
+        # Where all cells are equal, rounding of their mean must not make every one of them a hot spot.
+        chosen = order[values[order] > limit * (1 + 1e-12)]
         statement = (
-            f"cells whose relative risk score exceeds its mean by more than {standard_deviations:g} standard "
+            f"cells whose relative risk score exceeds its mean by more than {deviations:g} standard "
             f"deviations (above {limit:.3g})"
         )
     elif count is not None:
@@ -106,30 +119,25 @@ def find_hotspots(
     inside = terrain.grid.share[chosen].sum() / terrain.grid.share.sum()
     statement += f": {len(chosen):,} cells, {100 * inside:.2g} % of the area"
     table = _areas(terrain, chosen, by) if areas else _cells(terrain, chosen)
-    if names is not None and len(table):
-        table.insert(1, "name", name_places(table, names, name_column).to_numpy())
+    if names is not None:
+        table.insert(1, "name", name_places(table, names, name_column))
     table.attrs["statement"] = statement
     return table
 
 
-def check_positive_number(value: float) -> float:
-    """Return a number of standard deviations, which may be 0."""
-    if not np.isfinite(value) or value < 0:
-        raise InputError(f"Invalid standard_deviations {value!r}. It must be a number of at least 0.")
-    return float(value)
-
-
-def name_places(places: gpd.GeoDataFrame, names: Any, column: str | None) -> pd.Series:
-    """Return the name of the area that holds the middle of each place; empty text where there is none."""
-    from rtmkc.inputs.layers import as_layer
-
+def name_places(places: gpd.GeoDataFrame, names: Any, column: str | None) -> np.ndarray:
+    """Return the name of the area that holds a point on each place; empty text where there is none."""
     frame = as_layer(names, name="names").to_crs(places.crs).frame
-    column = column or name_column_of(frame)
-    middles = gpd.GeoDataFrame(geometry=places.geometry.representative_point(), crs=places.crs)
-    joined = middles.sjoin(frame[[column, frame.geometry.name]], how="left", predicate="intersects")
-    # Where areas overlap the first counts: a place has one name.
-    first = joined[~joined.index.duplicated()]
-    return first[column].fillna("").astype(str)
+    if column is None:
+        column = name_column_of(frame)
+    check_columns([column], frame.columns.drop(frame.geometry.name), "The layer of names")
+    middles = places.geometry.representative_point().to_numpy()
+    place, area = shapely.STRtree(frame.geometry.to_numpy()).query(middles, predicate="intersects")
+    # Where areas overlap the first of the file counts: a place has one name.
+    first = np.full(len(places), len(frame))
+    np.minimum.at(first, place, area)
+    names_of = frame[column].fillna("").astype(str).to_numpy(dtype=object)
+    return np.asarray(np.append(names_of, "")[first])
 
 
 def name_column_of(frame: gpd.GeoDataFrame) -> str:
@@ -142,37 +150,39 @@ def name_column_of(frame: gpd.GeoDataFrame) -> str:
     named = [column for column in text if "name" in column.lower()]
     if not named and len(text) != 1:
         raise InputError(
-            f"Invalid names. No column is called like a name among: {', '.join(text) or 'none of text'}; say which."
+            f"Invalid names. No column is called like a name among: {', '.join(text) or 'none of text'}; "
+            "say which with name_column=."
         )
     return named[0] if named else text[0]
 
 
 def _ranked(terrain: "RiskTerrain", by: str) -> np.ndarray:
+    """Return all cells, hottest first; equal ones by the other value, then by number."""
     other = "rrs" if by == "expected" else "expected"
     cells = terrain.cells
-    # Rounded so that cells equal up to the last digits tie in every system and are ordered by the other value.
+    # Rounded, so that cells equal up to the last digits tie on every machine; the other value decides then.
     keys = [np.arange(len(cells)), -_significant(cells[other]), -_significant(cells[by])]
     return np.lexsort(keys)
 
 
 def _significant(values: pd.Series) -> np.ndarray:
+    """Round to ten significant digits."""
     array = values.to_numpy(dtype=float)
-    scale = 10.0 ** (9 - np.floor(np.log10(np.maximum(np.abs(array), 1e-300))))
-    return np.round(array * scale) / scale
+    scale = 10.0 ** (9 - np.floor(np.log10(np.where(array == 0, 1.0, np.abs(array)))))
+    return np.asarray(np.round(array * scale) / scale)
 
 
 def _cells(terrain: "RiskTerrain", chosen: np.ndarray) -> gpd.GeoDataFrame:
     cells = terrain.cells.iloc[chosen]
-    flags = [column for column in cells.columns if column.startswith("f_")]
+    flags = [f"f_{name}" for name in terrain.factors]
     table = pd.DataFrame({"rank": np.arange(1, len(chosen) + 1)}, index=cells.index)
     for column in ("cell_id", "row", "column"):
         table[column] = cells[column]
     table["relative"] = cells["expected"] / terrain.city_mean
-    for column in ("expected", "lower", "upper", "count", "rrs", "environment", "area_history", "spot_history"):
+    for column in SURFACES:
         table[column] = cells[column]
-    rows = [terrain.cells.iloc[cell] for cell in chosen]
-    table["why"] = [why_words(terrain, row) for row in rows]
-    table["where"] = [where_words(terrain, row) for row in rows]
+    table["why"] = why_words(terrain, cells)
+    table["where"] = where_words(terrain, cells)
     polygons = terrain.grid.cell_polygons(chosen)
     centres = polygons.centroid.to_crs(4326)
     table["longitude"], table["latitude"] = centres.x, centres.y
@@ -201,7 +211,7 @@ def _areas(terrain: "RiskTerrain", chosen: np.ndarray, by: str) -> gpd.GeoDataFr
             }
         )
         shapes.append(polygons.loc[own.index].union_all())
-    table = gpd.GeoDataFrame(rows, geometry=shapes, crs=terrain.grid.crs)
+    table = gpd.GeoDataFrame(pd.DataFrame(rows, columns=OF_AREAS), geometry=shapes, crs=terrain.grid.crs)
     total = table["expected"] if by == "expected" else table["rrs"] * table["n_cells"]
     table = table.iloc[np.argsort(-total.to_numpy(), kind="stable")].reset_index(drop=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))

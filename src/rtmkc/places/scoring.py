@@ -1,6 +1,6 @@
 """Score and explain any location: why here, and where next, as two blocks that are never multiplied."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -10,14 +10,23 @@ import pyproj
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.inputs.layers import as_layer
+from rtmkc.inputs.columns import is_personal
+from rtmkc.inputs.layers import Layer, as_layer
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
+    from rtmkc.raster.grid import Grid
 
 NO_FACTOR_HERE = "ranked by history; no measured factor explains it"
+NO_WEIGHT_HERE = "no factor with a weight is here; the curves of the forecast rank it"
+NO_FACTOR = "no measured factor"
+OUTSIDE = "outside the study area"
+UNREADABLE = "no usable coordinates"
 HIGH = 2.0
 """A place with this many times the city's average is called high in the sentences."""
+COLUMNS = (
+    "cell_id", "relative", "expected", "lower", "upper", "percentile", "rrs", "why", "where", "geometry",
+)  # fmt: skip
 
 
 def score(terrain: "RiskTerrain", places: Any) -> gpd.GeoDataFrame:
@@ -33,44 +42,82 @@ def score(terrain: "RiskTerrain", places: Any) -> gpd.GeoDataFrame:
     Returns
     -------
     GeoDataFrame
-        Same index and columns, and: cell_id (-1 outside the study area), relative (x the city's average),
-        expected, lower, upper (incidents per cell over the horizon), percentile (share of the study area with a
-        lower expected value, in %), rrs, why, where. Places outside have missing values and a `why` that says so.
+        Same index and columns (those about race, sex or age are not kept), and: cell_id (-1 where there is
+        no cell), relative (x the city's average), expected, lower, upper (incidents per cell over the
+        horizon), percentile (share of the study area with a lower expected value, in %), rrs, why, where.
+        Places outside the study area or without usable coordinates have missing values, and `why` and
+        `where` say so. A column of yours that has one of these names is called ``<name>_given``.
 
     Raises
     ------
     InputError
         If none of the places lies in the study area, or their system is not known.
+
+    Notes
+    -----
+    The rows of a file or a Layer are those its ledger counts as used; a frame in memory keeps every row.
     """
-    layer = as_layer(places, name="places")
-    frame = layer.to_crs(terrain.grid.crs).frame
-    points = frame.geometry.representative_point()
+    if isinstance(places, pd.DataFrame):
+        # Numbered, so that rows dropped for want of coordinates can be put back where they were.
+        layer = as_layer(places.reset_index(drop=True), name="places")
+        position, index = layer.frame.index.to_numpy(), places.index
+        given = pd.DataFrame(places).set_axis(places.columns.astype(str), axis=1)
+        own_geometry = getattr(places, "_geometry_column_name", None)
+    else:
+        layer = as_layer(places, name="places")
+        position, index = np.arange(len(layer)), layer.frame.index
+        given, own_geometry = pd.DataFrame(layer.frame), layer.frame.geometry.name
+    kept = [name for name in given.columns if name != own_geometry and not is_personal(name)]
+    cell = np.full(len(index), -1, dtype=np.int64)
+    cell[position] = _locate(terrain, layer)
+    readable = np.zeros(len(index), dtype=bool)
+    readable[position] = True
+
+    result = given[kept].set_axis(index, axis=0)
+    result = result.rename(columns=_given_names(kept))
+    found = cell >= 0
+    number = np.maximum(cell, 0)
+    cells = terrain.cells
+    result["cell_id"] = cell
+    surfaces = {
+        "relative": cells["expected"].to_numpy() / terrain.city_mean,
+        **{name: cells[name].to_numpy() for name in ("expected", "lower", "upper")},
+        "percentile": _percentile(terrain),
+        "rrs": cells["rrs"].to_numpy(),
+    }
+    for name, values in surfaces.items():
+        result[name] = np.where(found, values[number].astype(float), np.nan)
+    missing = np.where(readable, OUTSIDE, UNREADABLE)
+    distinct, group = np.unique(number, return_inverse=True)
+    for name, words in (("why", why_words), ("where", where_words)):
+        said = np.array(words(terrain, cells.iloc[distinct]), dtype=object)
+        result[name] = np.where(found, said[group], missing)
+    shapes = np.full(len(index), None, dtype=object)
+    shapes[position] = layer.frame.geometry.to_numpy()
+    scored = gpd.GeoDataFrame(result, geometry=shapes, crs=layer.crs)
+    return scored if own_geometry in (None, *scored.columns) else scored.rename_geometry(own_geometry)
+
+
+def _locate(terrain: "RiskTerrain", layer: Layer) -> np.ndarray:
+    """Return the cell of a point on each feature, -1 outside; if all are outside, raise and say why."""
+    middles = layer.frame.geometry.representative_point()
+    points = middles.to_crs(terrain.grid.crs)
     cell = terrain.grid.locate(points.x, points.y)
     if len(cell) and not (cell >= 0).any():
-        points_only = gpd.GeoDataFrame(geometry=points)
-        terrain.grid.place(points_only)  # raises with what is wrong: swapped, another city, ...
-    found = cell >= 0
-    cells = terrain.cells.iloc[cell[found]]
-    taken = {"cell_id", "relative", "expected", "lower", "upper", "percentile", "rrs", "why", "where"}
-    result = layer.frame.rename(
-        columns={name: f"{name}_given" for name in layer.frame.columns if name in taken}
-    )
-    result["cell_id"] = cell
-    values = {
-        "relative": cells["expected"] / terrain.city_mean,
-        "expected": cells["expected"],
-        "lower": cells["lower"],
-        "upper": cells["upper"],
-        "percentile": _percentile(terrain)[cell[found]],
-        "rrs": cells["rrs"],
-    }
-    for name, value in values.items():
-        result[name] = np.nan
-        result.loc[found, name] = np.asarray(value, dtype=float)
-    rows = [terrain.cells.iloc[number] if number >= 0 else None for number in cell]
-    result["why"] = ["outside the study area" if row is None else why_words(terrain, row) for row in rows]
-    result["where"] = ["outside the study area" if row is None else where_words(terrain, row) for row in rows]
-    return result
+        terrain.grid.place(replace(layer, frame=gpd.GeoDataFrame(geometry=middles)))
+    return cell
+
+
+def _given_names(names: list[str]) -> dict[str, str]:
+    """Return new names for the columns of the user that have the name of one of ours."""
+    renamed: dict[str, str] = {}
+    for name in names:
+        new = name
+        while new in COLUMNS or (new != name and new in (*names, *renamed.values())):
+            new = f"{new}_given"
+        if new != name:
+            renamed[name] = new
+    return renamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,21 +206,28 @@ def explain(terrain: "RiskTerrain", location: Any) -> Explanation:
     return Explanation(float(longitude), float(latitude), cell, why, where, float(row["rrs"]), text)
 
 
-def why_words(terrain: "RiskTerrain", row: pd.Series) -> str:
-    """Return the factors present in a cell with their RRVs, strongest first."""
+def why_words(terrain: "RiskTerrain", cells: pd.DataFrame) -> list[str]:
+    """Return for each of some cells the factors present with their RRVs, strongest first."""
     weights = terrain.weights.set_index("factor")["rrv"]
-    present = [name for name in terrain.factors if row[f"f_{name}"]]
-    if present:
-        return ", ".join(f"{name} x{weights[name]:.2f}" for name in present)
-    return NO_FACTOR_HERE if row["expected"] >= HIGH * terrain.city_mean else "no measured factor"
+    factors = {name: f"{name} x{weights[name]:.2f}" for name in terrain.factors}
+    flags = cells[[f"f_{name}" for name in factors]].to_numpy(dtype=bool)
+    high = (cells["expected"] >= HIGH * terrain.city_mean).to_numpy()
+    history = (cells["area_history"] * cells["spot_history"] >= cells["environment"]).to_numpy()
+    absent = np.where(high, np.where(history, NO_FACTOR_HERE, NO_WEIGHT_HERE), NO_FACTOR)
+    present = list(factors.values())
+    return [
+        ", ".join(words for words, here in zip(present, row, strict=True) if here) or str(otherwise)
+        for row, otherwise in zip(flags, absent, strict=True)
+    ]
 
 
-def where_words(terrain: "RiskTerrain", row: pd.Series) -> str:
-    """Return what makes the expected incidents of a cell, as multiples of the city's mean."""
-    return (
-        f"environment x{row['environment']:.2f}, area history x{row['area_history']:.2f}, "
-        f"spot history x{row['spot_history']:.2f}"
-    )
+def where_words(terrain: "RiskTerrain", cells: pd.DataFrame) -> list[str]:
+    """Return for each of some cells what makes its expected incidents, as multiples of the city's mean."""
+    parts = (cells[name] for name in ("environment", "area_history", "spot_history"))
+    return [
+        f"environment x{environment:.2f}, area history x{area:.2f}, spot history x{spot:.2f}"
+        for environment, area, spot in zip(*parts, strict=True)
+    ]
 
 
 def describe_factors(terrain: "RiskTerrain", cells: pd.DataFrame) -> str:
@@ -181,17 +235,18 @@ def describe_factors(terrain: "RiskTerrain", cells: pd.DataFrame) -> str:
     shares = {name: float(cells[f"f_{name}"].mean()) for name in terrain.factors}
     present = sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name])
     if not present:
-        return NO_FACTOR_HERE
+        words = why_words(terrain, cells)
+        return max(dict.fromkeys(words), key=words.count)
     return ", ".join(f"{name} in {100 * shares[name]:.0f} % of cells" for name in present)
 
 
 def _percentile(terrain: "RiskTerrain") -> np.ndarray:
-    """Share of the area, in %, whose expected value (per full cell) is lower."""
+    """Share of the area, in %, in cells whose expected value is lower; shape (n_cells,)."""
     expected, share = terrain.cells["expected"].to_numpy(), terrain.grid.share
     values, group = np.unique(expected, return_inverse=True)
     size = np.bincount(group, weights=share, minlength=len(values))
     below = np.cumsum(size) - size
-    return 100 * below[group] / share.sum()
+    return np.asarray(100 * below[group] / share.sum())
 
 
 def _cell_of(terrain: "RiskTerrain", location: Any) -> int:
@@ -201,31 +256,50 @@ def _cell_of(terrain: "RiskTerrain", location: Any) -> int:
             raise InputError(f"Invalid cell {location}. The grid has cells 0 to {grid.n_cells - 1:,}.")
         return int(location)
     if isinstance(location, shapely.Point):
-        easting, northing, latitude, longitude = location.x, location.y, None, None
+        easting, northing = (location.x, location.y) if not location.is_empty else (np.nan, np.nan)
+        cell = _cell_at(grid, easting, northing)
+        degrees = _cell_at(grid, *_project(grid, northing, easting)) if cell < 0 else -1
+        advice = (
+            f" A Point is in the grid's system ({grid.crs.to_string()}, metres); this looks like degrees: "
+            f"give ({northing:.5f}, {easting:.5f})."
+        )
     else:
-        try:
-            latitude, longitude = (float(value) for value in location)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"Invalid location {location!r}. Give (latitude, longitude) in degrees, a projected Point, or a cell "
-                "number. Addresses need an address layer, which rtmkc does not have; look the coordinates up first."
-            ) from None
-        easting, northing = _project(grid, latitude, longitude)
-    cell = int(grid.locate([easting], [northing])[0])
+        latitude, longitude = _degrees(location)
+        cell = _cell_at(grid, *_project(grid, latitude, longitude))
+        degrees = _cell_at(grid, *_project(grid, longitude, latitude)) if cell < 0 else -1
+        advice = " With the two exchanged it would be inside: write latitude first."
     if cell < 0:
-        advice = ""
-        if latitude is not None and longitude is not None:
-            swapped = _project(grid, longitude, latitude)
-            if grid.locate([swapped[0]], [swapped[1]])[0] >= 0:
-                advice = " With the two exchanged it would be inside: write latitude first."
-        raise InputError(f"Invalid location {location!r}. It lies outside the study area.{advice}")
+        raise InputError(
+            f"Invalid location {location!s}. It lies outside the study area.{advice if degrees >= 0 else ''}"
+        )
     return cell
 
 
-def _project(grid: Any, latitude: float, longitude: float) -> tuple[float, float]:
-    if not -90 <= latitude <= 90:
+def _degrees(location: Any) -> tuple[float, float]:
+    try:
+        if isinstance(location, str):  # "12" would be two numbers
+            raise TypeError
+        latitude, longitude = (float(value) for value in location)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"Invalid location {location!r}. Give (latitude, longitude) in degrees, a projected Point, or a "
+            "cell number. Addresses need an address layer, which rtmkc does not have; look the coordinates "
+            "up first."
+        ) from None
+    return latitude, longitude
+
+
+def _cell_at(grid: "Grid", easting: float, northing: float) -> int:
+    return int(grid.locate([easting], [northing])[0])
+
+
+def _project(grid: "Grid", latitude: float, longitude: float) -> tuple[float, float]:
+    """Return easting and northing; NaN for what is no place on the globe."""
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return np.nan, np.nan
-    return pyproj.Transformer.from_crs(4326, grid.crs, always_xy=True).transform(longitude, latitude)
+    to_metres = pyproj.Transformer.from_crs(4326, grid.crs, always_xy=True)
+    easting, northing = to_metres.transform(longitude, latitude)
+    return float(easting), float(northing)
 
 
 def _write(
@@ -236,9 +310,11 @@ def _write(
     longitude: float,
     latitude: float,
 ) -> str:
+    grid, facts = terrain.grid, terrain.facts
+    data = f"{facts['n_incidents']:,} incidents, {facts['period'] or 'period unknown'}"
+    place = f"{latitude:.5f}, {longitude:.5f}"
     lines = [
-        f"Cell {int(row['cell_id'])} around {latitude:.5f}, {longitude:.5f} "
-        f"({terrain.grid.cell_size:.0f} m; {terrain.facts['n_incidents']:,} incidents, {terrain.facts['period'] or 'period unknown'})",
+        f"Cell {int(row['cell_id'])} around {place} ({grid.cell_size:.0f} m, {grid.crs.to_string()}; {data})",
         "Why here (relative risk, lowest cell = 1)",
     ]
     for _, factor in why.iterrows():
@@ -247,7 +323,7 @@ def _write(
     if why.empty:
         lines.append("  no significant factor")
     elif not why["present"].any():
-        lines.append(f"  {why_words(terrain, row)}")
+        lines += [f"  {words}" for words in why_words(terrain, terrain.cells.loc[[row.name]])]
     lines.append(f"  relative risk score {row['rrs']:.2f}")
     lines += [
         f"Where next (expected incidents per cell, {terrain.horizon})",
@@ -255,7 +331,7 @@ def _write(
         f"  x environment {where['environment']:.2f}",
         f"  x area history {where['area_history']:.2f}",
         f"  x spot history {where['spot_history']:.2f} ({int(where['count'])} incidents in this cell)",
-        f"  = {where['expected']:.3g} expected, x{where['relative']:.1f} the city's average; "
-        f"90 % interval {where['lower']:.0f} to {where['upper']:.0f}",
+        f"  = {where['expected']:.3g} expected, x{where['relative']:.1f} the city's average",
+        f"  90 % interval {where['lower']:.0f} to {where['upper']:.0f} incidents",
     ]
     return "\n".join(lines)
