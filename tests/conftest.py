@@ -1,113 +1,163 @@
-"""What several test files share: a terrain drawn by hand, and one run of the demo."""
+"""What test files share: terrains made by hand, of which every number is known and nothing is fitted."""
 
-import contextlib
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
 
-from rtmkc.model.terrain import RiskTerrain
+from rtmkc.model.terrain import CANNOT_KNOW, RiskTerrain
 from rtmkc.raster.grid import Grid, StudyArea
 
-CELL = 100.0
 WEST, SOUTH = 362_000.0, 4_326_000.0
+CURVE_COLUMNS = [
+    "factor", "kind", "bandwidth_m", "from_m", "to_m", "from_density", "to_density", "multiplier",
+]  # fmt: skip
 
 
-def draw_terrain(expected, *, flags=None, rrvs=None, environment=None, spot=None, count=None, area=None):
-    """Return a terrain whose rasters are as given: cells of 100 m, north up, area history 1 everywhere.
-
-    `expected` is a list of rows; `flags` maps a factor to such a list, `rrvs` to its relative risk value.
-    `environment` takes the whole variation of `expected` unless `spot` says that history does.
-    """
-    expected = np.array(expected, dtype=float)
-    n_rows, n_columns = expected.shape
-    outline = area or shapely.box(WEST, SOUTH, WEST + n_columns * CELL, SOUTH + n_rows * CELL)
-    grid = Grid.cover(StudyArea.from_geometry(outline, crs="EPSG:26915"), cell_size=CELL)
-    assert (grid.n_rows, grid.n_columns) == (n_rows, n_columns)
-    values = grid.to_vector(expected)
-    mean = float(values.mean())
-    ones = np.ones(grid.n_cells)
-    spot_history = grid.to_vector(np.array(spot, dtype=float)) if spot is not None else ones
-    flags = {
-        name: grid.to_vector(np.array(rows, dtype=bool)) for name, rows in (flags or {}).items()
-    }
-    rrvs = rrvs or {}
-    score = np.prod([np.where(flags[name], rrvs[name], 1.0) for name in flags], axis=0) if flags else ones
-    weights = pd.DataFrame(
-        [
-            {
-                "factor": name, "kind": "proximity", "influence_m": 200.0, "coef": np.log(rrv), "se": 0.1,
-                "rrv": rrv, "lower": rrv / 1.2, "upper": rrv * 1.2, "n_cells": int(flags[name].sum()),
-                "n_inside": 10, "status": "in the model", "reason": "",
-            }
-            for name, rrv in sorted(rrvs.items(), key=lambda item: -item[1])
-        ]
-        or [{"factor": "dumping", "status": "out", "reason": "not significant", "rrv": np.nan}]
-    )  # fmt: skip
+def made_terrain(
+    *,
+    factors: Sequence[str] = ("poor lighting", "vacant houses"),
+    rrvs: Sequence[float] = (2.4, 2.7, 1.6, 1.3),
+    n_rows: int = 24,
+    n_columns: int = 30,
+    environment: np.ndarray | None = None,
+    curves: Sequence[dict[str, Any]] = (),
+    **facts: Any,
+) -> RiskTerrain:
+    """Make a terrain of 100 m cells over a rectangle, with two bumps of risk and flags drawn by seed 0."""
+    size = 100.0
+    outline = shapely.box(WEST, SOUTH, WEST + n_columns * size, SOUTH + n_rows * size)
+    area = StudyArea.from_geometry(outline, crs="EPSG:26915", name="Northeast")
+    grid = Grid.cover(area, block_length=200.0, cell_size=size)
+    random = np.random.default_rng(0)
+    if environment is None:
+        east, south = grid.columns / n_columns, grid.rows / n_rows
+        bumps = ((8, 0.2, 0.3), (20, 0.7, 0.6))
+        environment = 0.3 + sum(
+            height * np.exp(-((east - x) ** 2 + (south - y) ** 2) / 0.01) for height, x, y in bumps
+        )
+    area_history = 0.8 + 0.4 * random.random(grid.n_cells)
+    spot_history = 0.5 + random.random(grid.n_cells)
+    environment = environment / (environment * area_history * spot_history).mean()
+    city_mean = 0.03125
+    expected = city_mean * environment * area_history * spot_history
+    flags = {name: random.random(grid.n_cells) < 0.3 for name in factors}
+    score = np.ones(grid.n_cells)
+    for name, rrv in zip(factors, rrvs, strict=False):
+        score = score * np.where(flags[name], rrv, 1.0)
+    counts = np.floor(expected * 12)
     terrain = RiskTerrain.__new__(RiskTerrain)
     terrain._fill(
         grid,
         {
             "share": grid.share,
-            "count": grid.to_vector(np.array(count)) if count is not None else np.zeros(grid.n_cells),
-            "exposure": ones,
+            "count": counts,
+            "exposure": np.ones(grid.n_cells),
             "rrs": score / score.min(),
-            "environment": values / mean / spot_history,
-            "area_history": ones,
+            "environment": environment,
+            "area_history": area_history,
             "spot_history": spot_history,
-            "expected": mean * (values / mean / spot_history) * spot_history,
-            "lower": 0 * ones,
-            "upper": np.ceil(3 * values),
+            "expected": expected,
+            "lower": np.floor(expected / 3),
+            "upper": np.ceil(3 * expected + 1),
         },
-        {name: flags[name] for name in rrvs},
-        weights,
-        pd.DataFrame({"factor": []}),
-        mean,
+        flags,
+        _weights(factors, rrvs, flags),
+        pd.DataFrame(list(curves), columns=CURVE_COLUMNS),
+        city_mean,
         90,
-        {"n_incidents": 12, "period": "2021-01-01/2021-12-31"},
+        _facts(grid, counts, factors) | facts,
     )
     return terrain
 
 
+def _weights(factors: Sequence[str], rrvs: Sequence[float], flags: dict[str, np.ndarray]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {
+            "factor": name,
+            "kind": ("proximity", "density")[number % 2],
+            "influence_m": 200.0 * (number % 3 + 1),
+            "coef": np.log(rrv),
+            "se": 0.1,
+            "rrv": rrv,
+            "lower": rrv / 1.2,
+            "upper": rrv * 1.2,
+            "n_cells": float(flags[name].sum()),
+            "n_inside": 120.0,
+            "status": "in the model",
+            "reason": "lowest BIC among 6 columns of the factor",
+        }
+        for number, (name, rrv) in enumerate(zip(factors, rrvs, strict=False))
+    ]
+    reason = "the model is better without it, by BIC"
+    rows.append({"factor": "bus stops", "status": "not in the model", "reason": reason})
+    names = ["factor", "kind", "influence_m", "coef", "se", "rrv", "lower", "upper", "n_cells", "n_inside"]
+    return pd.DataFrame(rows, columns=[*names, "status", "reason"])
+
+
+def _facts(grid: Grid, counts: np.ndarray, factors: Sequence[str]) -> dict[str, Any]:
+    return {
+        "n_incidents": int(counts.sum()),
+        "period": "2021-01-01/2023-12-31",
+        "period_days": 1095,
+        "n_cells": grid.n_cells,
+        "n_cells_with_incidents": int((counts > 0).sum()),
+        "cell_size_m": grid.cell_size,
+        "block_length_m": grid.block_length,
+        "area_km2": grid.area.area_m2 / 1e6,
+        "crs": grid.crs.to_string(),
+        "crs_name": grid.crs.name,
+        "exposure": "not adjusted for how busy places are",
+        "timing": "all factors precede the incidents",
+        "why": {
+            "method": "classic",
+            "family": "nb1",
+            "intercept": -3.2,
+            "dispersion": 1.7,
+            "bic": {
+                "columns": [],
+                "rows": [{"family": "nb1", "bic": 900.0, "null_bic": 950.0, "n_factors": 2}],
+            },
+            "runner_ups": {"columns": [], "rows": []},
+            "n_generated": 18,
+            "n_dropped": 2,
+            "n_kept": 5,
+            "seed": 7,
+            "notes": ["1 holes smaller than a cell closed", "95 % Wald intervals, too narrow"],
+        },
+        "where": {
+            "tempering": 0.8,
+            "strengths": [4.0, 2.0, 1.0],
+            "uses_curves": True,
+            "seed": 8,
+            "notes": ["90 % gamma-Poisson predictive intervals"],
+        },
+        "factors": [
+            {
+                "name": name,
+                "provenance": "community-reported",
+                "period": "2020-01-01/2020-12-31",
+                "n_inside": 340,
+                "n_beyond": 12,
+                "source": "requests.csv",
+                "notes": ["12 rows at (0, 0) left out"],
+            }
+            for name in (*factors, "bus stops")
+        ],
+        "cannot_know": list(CANNOT_KNOW),
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _headless() -> None:
+    mpl.use("Agg")
+
+
 @pytest.fixture(scope="session")
-def drawn():
-    """The function that draws a terrain by hand."""
-    return draw_terrain
-
-
-def rtmkc(*arguments, cwd=None, **environment):
-    """Run the command as a user does, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "rtmkc.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        timeout=120,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="session")
-def command():
-    """The function that runs `rtmkc` in a process of its own."""
-    return rtmkc
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory):
-    """One run of the demo with the clock fixed: its folder, what it printed, and what its JSON says."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = rtmkc("demo", "-o", "results", "--json", cwd=folder, SOURCE_DATE_EPOCH="1700000000")
-    done.folder = folder / "results"
-    with contextlib.suppress(ValueError):
-        done.json = json.loads(done.stdout)
-    done.manifest = json.loads(Path(done.folder / "manifest.json").read_text(encoding="utf-8"))
-    return done
+def make_terrain() -> Callable[..., RiskTerrain]:
+    """Return the maker of terrains."""
+    return made_terrain
