@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import xlogy
 
-from rtmkc.engine import blocks
+from rtmkc.engine import blocks, sweeps
 from rtmkc.engine.sweeps import Design, MemoryBlocks, PoissonSweep, thread_map
 from rtmkc.errors import InputError
 
@@ -94,8 +94,10 @@ def test_a_sweep_is_the_dense_arithmetic(problem, n_lanes):
             assert sums.held_out_deviance[lane] == pytest.approx(deviance, rel=1e-11)
 
 
-def test_the_hessian_is_the_dense_one(problem):
-    """The Hessian over chosen columns equals X' W X on the whole matrix."""
+@pytest.mark.parametrize("limit", [10_000, 0])
+def test_the_hessian_is_the_dense_one(problem, limit, monkeypatch):
+    """The Hessian over chosen columns equals X' W X on the whole matrix, by pairs of levels and by cells."""
+    monkeypatch.setattr(sweeps, "MAX_PAIRED_LEVELS", limit)
     design, counts, offset, weights, folds = problem
     sweep = PoissonSweep(
         design.tables, MemoryBlocks.build(design, counts, offset=offset, weights=weights, folds=folds)

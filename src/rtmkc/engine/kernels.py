@@ -10,6 +10,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 TILE = 256
 LANES = 8
@@ -75,35 +78,49 @@ def exponentials(values: Any, scratch: Any, scratch_bits: Any, result: Any, resu
         result_bits[k] += scratch_bits[k] << 52
 
 
-@_compile
-def _load(array: Any, row: Any) -> Any:
-    """Eight lanes of a row, as values: arrays may overlap for all the compiler knows, values cannot."""
-    return (
-        array[row, 0], array[row, 1], array[row, 2], array[row, 3],
-        array[row, 4], array[row, 5], array[row, 6], array[row, 7],
-    )  # fmt: skip
+def _row_operation(*operations: str) -> Any:
+    """Make ``result[row] (operation)= other[a]``, or ``... (other[a] (operation) other[b])``, of eight lanes.
+
+    One vector instruction for each operation. Written as a loop it would be eight, as the compiler cannot
+    know that two arrays do not overlap; the whole sweep would take half as long again.
+    """
+    lanes = ir.VectorType(ir.DoubleType(), LANES)
+
+    def place(context: Any, builder: Any, kind: Any, array: Any, row: Any) -> Any:
+        data = context.make_array(kind)(context, builder, array).data
+        first = builder.mul(row, ir.Constant(row.type, LANES))
+        return builder.bitcast(builder.gep(data, [first]), lanes.as_pointer())
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        result = place(context, builder, kinds[0], arguments[0], arguments[1])
+        rows = [place(context, builder, kinds[2], arguments[2], row) for row in arguments[3:]]
+        values = [builder.load(row, align=8) for row in rows]
+        change = values[0]
+        for operation, value in zip(operations[1:], values[1:], strict=True):
+            change = getattr(builder, operation)(change, value)
+        value = getattr(builder, operations[0])(builder.load(result, align=8), change)
+        builder.store(value, result, align=8)
+        return context.get_dummy_value()
+
+    if len(operations) == 1:
+
+        @intrinsic
+        def operate(_context: Any, result: Any, _row: Any, other: Any, _a: Any) -> Any:
+            return types.void(result, types.intp, other, types.intp), generate
+
+    else:
+
+        @intrinsic
+        def operate(_context: Any, result: Any, _row: Any, other: Any, _a: Any, _b: Any) -> Any:
+            return types.void(result, types.intp, other, types.intp, types.intp), generate
+
+    return operate
 
 
-@_compile
-def _store(array: Any, row: Any, lanes: Any) -> None:
-    array[row, 0], array[row, 1], array[row, 2], array[row, 3] = lanes[0], lanes[1], lanes[2], lanes[3]
-    array[row, 4], array[row, 5], array[row, 6], array[row, 7] = lanes[4], lanes[5], lanes[6], lanes[7]
-
-
-@_compile
-def _add(a: Any, b: Any) -> Any:
-    return (
-        a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3],
-        a[4] + b[4], a[5] + b[5], a[6] + b[6], a[7] + b[7],
-    )  # fmt: skip
-
-
-@_compile
-def _subtract(a: Any, b: Any) -> Any:
-    return (
-        a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3],
-        a[4] - b[4], a[5] - b[5], a[6] - b[6], a[7] - b[7],
-    )  # fmt: skip
+_add = _row_operation("fadd")
+_subtract = _row_operation("fsub")
+_shift = _row_operation("fadd", "fsub")
 
 
 @_compile
@@ -118,30 +135,30 @@ def sweep_block(
     work of a block is the number of its runs, not cells x columns.
     """
     n_cells = pointer.size - 1
-    eta = np.zeros((TILE, LANES))
+    eta = np.empty((TILE, LANES))
     mean = np.empty((TILE, LANES))
     scratch = np.empty(TILE * LANES)
     flat_eta = eta.reshape(-1)
     flat_mean = mean.reshape(-1)
     scratch_bits = scratch.view(np.int64)
     mean_bits = flat_mean.view(np.int64)
-    running = _load(intercept, 0)
+    running = intercept.copy()
     for level in first:
-        running = _add(running, _load(contribution, level))
-    prefix = _load(np.zeros((1, LANES)), 0)
+        _add(running, 0, contribution, level)
+    prefix = np.zeros((1, LANES))
     for begin in range(0, n_cells, TILE):
         n_rows = min(TILE, n_cells - begin)
+        eta[:] = 0.0
         for row in range(n_rows):
             for event in range(pointer[begin + row], pointer[begin + row + 1]):
-                change = _subtract(_load(contribution, target[event]), _load(contribution, origin[event]))
-                running = _add(running, change)
-            _store(eta, row, running)
+                _shift(running, 0, contribution, target[event], origin[event])
+            _add(eta, row, running, 0)
         exponentials(flat_eta, scratch, scratch_bits, flat_mean, mean_bits)
         for row in range(n_rows):
             cell = begin + row
             for event in range(pointer[cell], pointer[cell + 1]):
-                _store(histogram, origin[event], _add(_load(histogram, origin[event]), prefix))
-                _store(histogram, target[event], _subtract(_load(histogram, target[event]), prefix))
+                _add(histogram, origin[event], prefix, 0)
+                _subtract(histogram, target[event], prefix, 0)
             if exposure.size > 0:
                 for lane in range(LANES):
                     mean[row, lane] *= exposure[cell]
@@ -150,10 +167,10 @@ def sweep_block(
                 if 0 <= excluded < LANES:
                     outside[excluded] += mean[row, excluded]
                     mean[row, excluded] = 0.0
-            prefix = _add(prefix, _load(mean, row))
+            _add(prefix, 0, mean, row)
     for level in last:
-        _store(histogram, level, _add(_load(histogram, level), prefix))
-    _store(inside, 0, _add(_load(inside, 0), prefix))
+        _add(histogram, level, prefix, 0)
+    _add(inside, 0, prefix, 0)
 
 
 @_compile
@@ -327,6 +344,25 @@ def descend(
         step += hessian[0, j] * (point[j] - coefficient[j])
     point[0] = coefficient[0] - step / hessian[0, 0]
     return point
+
+
+@_compile
+def correct(hessian: Any, step: Any, change: Any) -> None:
+    """Make a Hessian agree with the change of the gradient seen over a step (BFGS), unless that is noise."""
+    size = step.size
+    product = np.zeros(size)
+    expected, seen = 0.0, 0.0
+    for i in range(size):
+        for j in range(size):
+            product[i] += hessian[i, j] * step[j]
+        expected += step[i] * product[i]
+        seen += step[i] * change[i]
+    # Tiny changes are rounding; a ratio far from 1 is noise, not curvature.
+    if expected <= 1e-24 or seen <= 0.05 * expected or seen >= 20.0 * expected:
+        return
+    for i in range(size):
+        for j in range(size):
+            hessian[i, j] += change[i] * change[j] / seen - product[i] * product[j] / expected
 
 
 # ---------------------------------------------------------------- rows

@@ -387,11 +387,4 @@ class _Lockstep:
     def _correct(self, chosen: Integers, steps: Floats, changes: Floats) -> None:
         """Make every lane's Hessian agree with the change of the gradient just seen (BFGS)."""
         for lane in range(self.sweep.n_lanes):
-            step, change = steps[lane, chosen], changes[lane, chosen]
-            hessian = self._hessians[lane]
-            product = hessian @ step
-            expected, seen = float(step @ product), float(step @ change)
-            # Below this the change is rounding; a ratio far from 1 would be noise, not curvature.
-            if expected <= 1e-24 or not 0.05 < seen / expected < 20.0:
-                continue
-            hessian += np.outer(change, change) / seen - np.outer(product, product) / expected
+            kernels.correct(self._hessians[lane], steps[lane, chosen], changes[lane, chosen])
