@@ -1,7 +1,7 @@
 """Plots: one result type in, Axes out; nothing is computed here but the classes of the legend."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -10,7 +10,6 @@ import shapely
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -27,8 +26,8 @@ from rtmkc.output.classes import (
     classify,
     legend_labels,
 )
-from rtmkc.output.words import attribution, interval_words, none_of, reach_words, relative_risk, times
-from rtmkc.units import FOOT
+from rtmkc.output.furniture import LANDSCAPE, TEXT, finish_map, number_places, plain, say_title
+from rtmkc.output.words import interval_words, none_of, reach_words, relative_risk, times
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
@@ -36,17 +35,6 @@ if TYPE_CHECKING:
 
 NUMBERED = 10
 """So many places are numbered on a map; more numbers hide what they name."""
-TEXT = 7.5
-SMALL = 6.5
-_LANDSCAPE = 0.8
-_IMPERIAL = [
-    *((feet * FOOT, f"{feet:,} ft") for feet in (20, 50, 100, 200, 500, 1000)),
-    *((miles * 5280 * FOOT, f"{miles:g} mi") for miles in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)),
-]
-_METRIC = [
-    *((float(metres), f"{metres:,} m") for metres in (10, 20, 50, 100, 200, 500)),
-    *((1000.0 * km, f"{km:,} km") for km in (1, 2, 5, 10, 20, 50, 100, 200)),
-]
 
 
 def plot_risk(
@@ -114,11 +102,11 @@ def plot_risk(
         outline = shapely.boundary(shapely.union_all(places.geometry.to_numpy()))
         _draw_lines(ax, [outline], INK, 0.9, zorder=5)
         handles.append(Line2D([], [], color=INK, linewidth=0.9, label=_hotspot_label(hotspots)))
-    _finish(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
+    finish_map(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
     if hotspots is not None and len(hotspots):
         first = places.iloc[:NUMBERED]
         middles = shapely.get_coordinates(first.geometry.representative_point().to_numpy())
-        _number(ax, middles, first["rank"].tolist(), away=True)
+        number_places(ax, middles, first["rank"].tolist(), away=True)
     return ax
 
 
@@ -188,12 +176,12 @@ def plot_corridors(
     if not len(corridors):
         handles.append(Line2D([], [], color="none", label="no stretch is worth its length"))
     default = f"Next corridors by expected incidents in {terrain.horizon}, {grid.area.name}"
-    _finish(ax, terrain, title or default, handles, scale_bar, north_arrow)
+    finish_map(ax, terrain, title or default, handles, scale_bar, north_arrow)
     if len(lines):
         middles = shapely.get_coordinates(
             shapely.line_interpolate_point(_longest_part(lines), 0.5, normalized=True)
         )
-        _number(ax, middles[:NUMBERED], corridors["rank"].tolist()[:NUMBERED], away=False)
+        number_places(ax, middles[:NUMBERED], corridors["rank"].tolist()[:NUMBERED], away=False)
     return ax
 
 
@@ -216,7 +204,7 @@ def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str |
     """
     weights = terrain.weights[terrain.weights["status"] == "in the model"].reset_index(drop=True)
     ax = ax if ax is not None else _new_axes(*weights_size(terrain))
-    _say_title(ax, terrain, title or f"What the environment has to do with it, {terrain.grid.area.name}")
+    say_title(ax, terrain, title or f"What the environment has to do with it, {terrain.grid.area.name}")
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     if weights.empty:
@@ -274,7 +262,7 @@ def _factor_label(weight: Any, block_length: float | None) -> str:
     how = "within" if weight["kind"] == "proximity" else "dense within"
     return "\n".join(
         [
-            *textwrap.wrap(_plain(weight["factor"]), 34),
+            *textwrap.wrap(plain(weight["factor"]), 34),
             f"{how} {reach_words(weight['influence_m'], block_length)}",
         ]
     )
@@ -283,7 +271,7 @@ def _factor_label(weight: Any, block_length: float | None) -> str:
 def map_size(grid: "Grid") -> tuple[float, float]:
     """Return width and height of a figure, in inches, that fits a map of the grid and its legend."""
     ratio = grid.n_rows / grid.n_columns
-    return 7.4, 2.3 + 7.4 * ratio if ratio < _LANDSCAPE else 1.0 + 4.6 * min(ratio, 1.8)
+    return 7.4, 2.3 + 7.4 * ratio if ratio < LANDSCAPE else 1.0 + 4.6 * min(ratio, 1.8)
 
 
 def weights_size(terrain: "RiskTerrain") -> tuple[float, float]:
@@ -352,134 +340,8 @@ def _corridor_handle(corridor: Any) -> Line2D:
     between = [corridor.get(end) for end in ("from_street", "to_street")]
     ends = " to ".join(str(end) for end in between if isinstance(end, str) and end)
     words = f"{corridor['name']}{', ' if ends else ''}{ends} ({corridor['length_m'] / 1000:.1f} km)"
-    label = "\n".join(textwrap.wrap(_plain(words), 46))
+    label = "\n".join(textwrap.wrap(plain(words), 46))
     return Line2D(
         [], [], color="none", marker=f"${corridor['rank']}$", markersize=6.5, markerfacecolor=CORRIDOR,
         markeredgecolor=CORRIDOR, markeredgewidth=0.4, label=label,
     )  # fmt: skip
-
-
-def _finish(
-    ax: Axes, terrain: "RiskTerrain", title: str, handles: Sequence[Any], scale_bar: bool, north_arrow: bool
-) -> None:
-    """Limits with room below for scale and north, legend beside or below the map, title, facts."""
-    grid = terrain.grid
-    width, height = grid.n_columns * grid.cell_size, grid.n_rows * grid.cell_size
-    margin = 0.02 * max(width, height)
-    room = 0.13 * np.clip(height, 0.6 * width, 1.8 * width) if scale_bar or north_arrow else 0.0
-    spare = max(0.0, 0.35 * height - width) / 2  # a narrow city still leaves room for the scale
-    left, right = grid.west - margin - spare, grid.west + width + margin + spare
-    bottom = grid.north - height - margin - room
-    ax.set(xlim=(left, right), ylim=(bottom, grid.north + margin), aspect="equal", xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    if scale_bar:
-        _draw_scale(ax, left + margin, bottom + 0.55 * room, 0.3 * (right - left), 0.08 * room)
-    if north_arrow:
-        ax.annotate(
-            "N", (right - 2.5 * margin, bottom + room), (right - 2.5 * margin, bottom + 0.12 * room),
-            ha="center", va="bottom", fontsize=TEXT, color=INK,
-            arrowprops={"arrowstyle": "-|>", "color": INK},
-        )  # fmt: skip
-    _say_title(ax, terrain, title)
-    beside = height / width >= _LANDSCAPE
-    ax.legend(
-        handles=list(handles), loc="upper left", bbox_to_anchor=(1.01, 1.0) if beside else (0.0, -0.01),
-        ncols=1 if beside else 2, frameon=False, fontsize=TEXT, borderaxespad=0.0, labelspacing=0.6,
-        alignment="left",
-    )  # fmt: skip
-
-
-def _draw_scale(ax: Axes, left: float, level: float, longest: float, tick: float) -> None:
-    """A bar with metres above and feet or miles below, each of a round length."""
-    for lengths, side in ((_METRIC, 1), (_IMPERIAL, -1)):
-        length, words = max((item for item in lengths if item[0] <= longest), default=lengths[0])
-        ends = [left, left, left + length, left + length]
-        ax.plot(
-            ends, [level + side * tick, level, level, level + side * tick], color=INK, linewidth=1.0, zorder=4
-        )
-        ax.annotate(
-            words, (left + length, level + side * tick), xytext=(3, 0), textcoords="offset points", ha="left",
-            va="bottom" if side > 0 else "top", fontsize=SMALL, color=INK,
-        )  # fmt: skip
-
-
-def _say_title(ax: Axes, terrain: "RiskTerrain", title: str) -> None:
-    inches = ax.get_window_extent().width / _figure(ax).dpi
-    facts = _wrap_facts(_plain(attribution(terrain)), max(40, int(inches / 0.05)))
-    heading = textwrap.wrap(_plain(title), max(30, int(inches / 0.085)))
-    ax.set_title(
-        "\n".join(heading),
-        loc="left",
-        fontsize=10,
-        fontweight="bold",
-        color=INK,
-        pad=6 + 1.25 * SMALL * len(facts),
-    )
-    ax.annotate(
-        "\n".join(facts), (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
-        ha="left", va="bottom", fontsize=SMALL, color="#52606d",
-    )  # fmt: skip
-
-
-def _wrap_facts(line: str, width: int) -> list[str]:
-    lines: list[str] = []
-    for fact in line.split(" · "):
-        if lines and len(lines[-1]) + len(fact) + 3 <= width:
-            lines[-1] += f" · {fact}"
-        else:
-            lines.append(fact)
-    return lines
-
-
-def _number(ax: Axes, points: np.ndarray, labels: Sequence[Any], *, away: bool) -> None:
-    """Write numbers at places so that none hides another; those that find no room are left out."""
-    figure = _figure(ax)
-    figure.draw_without_rendering()  # settles the layout, so that distances in points are real
-    per_point = figure.dpi / 72
-    pixels = ax.transData.transform(points) / per_point
-    frame = ax.get_window_extent()
-    low, high = np.array([frame.x0, frame.y0]) / per_point + 6, np.array([frame.x1, frame.y1]) / per_point - 6
-    taken = np.empty((0, 2))
-    for point, pixel, label in zip(points, pixels, labels, strict=True):
-        moves = _moves(pixel, pixels, away)
-        centres = pixel + moves
-        free = np.all((centres > low) & (centres < high), axis=1)
-        for others, distance in ((taken, 17.0), (pixels[np.any(pixels != pixel, axis=1)], 9.0)):
-            gaps = np.hypot(*(centres[:, None, :] - others[None, :, :]).transpose(2, 0, 1))
-            free &= np.all(gaps >= distance, axis=1)
-        if not free.any():
-            continue
-        choice = int(np.argmax(free))
-        taken = np.vstack([taken, centres[choice]])
-        ax.annotate(
-            str(label), tuple(point), tuple(moves[choice]), textcoords="offset points",
-            ha="center", va="center", fontsize=SMALL, fontweight="bold", color=INK, zorder=10,
-            bbox={"boxstyle": "circle,pad=0.22", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8},
-            arrowprops={"arrowstyle": "-", "linewidth": 0.8, "color": INK, "shrinkA": 0, "shrinkB": 0},
-        )  # fmt: skip
-
-
-def _moves(pixel: np.ndarray, pixels: np.ndarray, away: bool) -> np.ndarray:
-    """Where a number may go from its place, in points, best first: near, and outward of its neighbours."""
-    angles = np.deg2rad(np.arange(45, 405, 30))
-    circle = np.column_stack([np.cos(angles), np.sin(angles)])
-    moves = np.vstack([radius * circle for radius in (15, 24, 36, 50, 66)])
-    weight = np.exp(-np.hypot(*(pixels - pixel).T) / 40)[:, None]
-    outward = pixel - (weight * pixels).sum(axis=0) / weight.sum()
-    length = np.hypot(*outward)
-    cost = np.hypot(*moves.T) - (0 if length == 0 else 8 * np.tile(circle, (5, 1)) @ outward / length)
-    moves = moves[np.argsort(cost.round(6), kind="stable")]
-    return moves if away else np.vstack([np.zeros((1, 2)), moves])
-
-
-def _figure(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise ValueError("the Axes belong to no figure")
-    return figure
-
-
-def _plain(text: str) -> str:
-    # A name from a user's file is text, not a formula.
-    return str(text).replace("$", r"\$")
