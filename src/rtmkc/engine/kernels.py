@@ -242,7 +242,8 @@ def pair_block(
         stale = cell == n_cells
         if not stale:
             for event in range(pointer[cell], pointer[cell + 1]):
-                stale = stale or variable[target[event]] >= 0
+                level = target[event]
+                stale = stale or (variable[level] >= 0 and current[variable[level]] != place[level])
         if stale:
             n_present = 1
             for index in range(n_variables):

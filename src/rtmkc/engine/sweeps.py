@@ -44,7 +44,7 @@ __all__ = [
 
 
 # Above this many levels a table of their pairs costs more than the cells' own products.
-MAX_PAIRED_LEVELS = 1500
+MAX_PAIRED_LEVELS = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,7 @@ class PoissonSweep:
         self._tables = tables
         self._levels = sparse.csr_array(sparse.block_diag(tables)) if tables else sparse.csr_array((0, 0))
         self._levels_transposed = sparse.csr_array(self._levels.T)
+        self._variable_of_column = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
         self._source = source
         self._map = block_map
         self.n_folds = source.n_folds
@@ -162,30 +163,49 @@ class PoissonSweep:
         """
         chosen = np.asarray(columns, dtype=np.int64)
         contribution = np.asarray(self._levels @ coef)
-        table = sparse.csr_array(self._levels[:, chosen])
-        switching = np.flatnonzero(np.diff(table.indptr))
-        if switching.size > MAX_PAIRED_LEVELS:
+        involved = np.unique(self._variable_of_column[chosen])
+        n_levels = sum(len(self._tables[variable]) for variable in involved)
+        if n_levels > MAX_PAIRED_LEVELS:
             hessian = self._hessian_by_cell(contribution, float(intercept), chosen)
         else:
-            hessian = self._hessian_by_pair(contribution, float(intercept), table, switching)
+            variable, place, rows = self._distinct_rows(chosen)
+            arguments = self._source, contribution, float(intercept), variable, place, len(rows)
+            pairs = self._add_up(partial(_block_pairs, *arguments), len(rows))
+            # What levels add to each other becomes what columns do.
+            turn = sparse.csr_array(rows)
+            hessian = np.asarray(turn.T @ (turn.T @ pairs).T)
         return np.asarray(hessian / self.total_weight[-1])
 
-    def _hessian_by_pair(
-        self, contribution: Floats, intercept: float, table: sparse.csr_array, switching: Integers
-    ) -> Floats:
-        """Sum mu by pair of levels, then let the tables turn levels into columns."""
-        place = np.full(table.shape[0], -1)
-        place[switching] = 1 + np.arange(switching.size)
-        variable_of_level = np.repeat(np.arange(len(self._tables)), [len(t) for t in self._tables])
-        involved = np.unique(variable_of_level[switching])
-        number = np.full(len(self._tables), -1)
-        number[involved] = np.arange(involved.size)
-        variable = number[variable_of_level]
-        size = 1 + switching.size
-        function = partial(_block_pairs, self._source, contribution, intercept, variable, place, size)
-        pairs = self._add_up(function, size)
-        columns = sparse.block_diag([sparse.csr_array([[1.0]]), table[switching]]).tocsr()
-        return np.asarray(columns.T @ (columns.T @ pairs).T)
+    def _distinct_rows(self, columns: Integers) -> tuple[Integers, Integers, Floats]:
+        """Number the distinct rows that the chosen columns take, over all variables.
+
+        Gives for every level the number of its variable among those with a chosen column (-1: none) and
+        the number of its row (-1: all zero); and the rows of intercept and columns, the intercept's first.
+        """
+        width = 1 + columns.size
+        rows = [np.eye(1, width)]
+        variables, places = [], []
+        n_variables, n_rows, first_column, filled = 0, 1, 0, 1
+        for table in self._tables:
+            inside = columns[(columns >= first_column) & (columns < first_column + table.shape[1])]
+            first_column += table.shape[1]
+            variable, place = np.full((2, len(table)), -1)
+            if inside.size:
+                part = table[:, inside - first_column]
+                values, which = np.unique(part, axis=0, return_inverse=True)
+                some = values.any(axis=1)
+                number = np.where(some, n_rows - 1 + np.cumsum(some), -1)
+                variable[:], place = n_variables, number[which.ravel()]
+                block = np.zeros((int(some.sum()), width))
+                block[:, filled : filled + inside.size] = values[some]
+                rows.append(block)
+                n_variables += 1
+                n_rows += len(block)
+                filled += inside.size
+            variables.append(variable)
+            places.append(place)
+        none = np.empty(0, dtype=np.int64)
+        return np.concatenate([none, *variables]), np.concatenate([none, *places]), np.concatenate(rows)
 
     def _hessian_by_cell(self, contribution: Floats, intercept: float, columns: Integers) -> Floats:
         """Sum mu x x' cell by cell: the way of columns with very many distinct values."""
