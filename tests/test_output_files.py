@@ -241,6 +241,16 @@ def test_numbers_in_tables_have_six_digits_and_places_six_decimals(tmp_path, ter
     np.testing.assert_allclose([float(row["expected"]) for row in rows], hotspots["expected"], rtol=1e-5)
 
 
+def test_lines_and_areas_in_one_table_each_get_a_place(tmp_path):
+    """A line is placed at its middle, an area inside it; neither is lost for the other."""
+    shapes = [shapely.box(362000, 4326000, 362100, 4326100), shapely.LineString([(0, 0), (2, 2)])]
+    write_table(tmp_path / "a.csv", gpd.GeoDataFrame({"a": [1, 2]}, geometry=shapes, crs=26915))
+    first, second = rows_of(tmp_path / "a.csv")
+    assert set(first) == {"a", "longitude", "latitude"}
+    assert -95 < float(first["longitude"]) < -94
+    assert second["latitude"] == "0.000009"
+
+
 def test_geojson_is_what_rfc_7946_asks(tmp_path, terrain):
     """Degrees with six decimals, rings counter-clockwise, missing values null, no system named."""
     hotspots = terrain.hotspots(count=3)

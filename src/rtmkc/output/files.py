@@ -274,8 +274,8 @@ def _with_places(frame: gpd.GeoDataFrame) -> pd.DataFrame:
         return plain
     shapes = frame.geometry.to_numpy()
     lines = shapely.get_type_id(shapes) == 1
-    middle = np.where(lines, shapely.line_interpolate_point(shapes, 0.5, normalized=True), None)
-    place = np.where(lines, middle, frame.geometry.representative_point().to_numpy())
+    place = frame.geometry.representative_point().to_numpy(copy=True)
+    place[lines] = shapely.line_interpolate_point(shapes[lines], 0.5, normalized=True)
     places = {"": place}
     if lines.all():
         places |= {"from_": shapely.get_point(shapes, 0), "to_": shapely.get_point(shapes, -1)}

@@ -145,7 +145,7 @@ def plot_corridors(
     Axes
     """
     grid = terrain.grid
-    ax = ax if ax is not None else _new_axes(*map_size(grid))
+    ax = ax if ax is not None else _new_axes(*corridors_size(grid, corridors))
     _draw_classes(ax, grid, classify(relative_risk(terrain)), alpha=0.5)
     _draw_streets(ax, grid, streets)
     _draw_outline(ax, grid)
@@ -268,10 +268,17 @@ def _factor_label(weight: Any, block_length: float | None) -> str:
     )
 
 
-def map_size(grid: "Grid") -> tuple[float, float]:
+def map_size(grid: "Grid", *, legend_lines: int = 6) -> tuple[float, float]:
     """Return width and height of a figure, in inches, that fits a map of the grid and its legend."""
     ratio = grid.n_rows / grid.n_columns
-    return 7.4, 2.3 + 7.4 * ratio if ratio < LANDSCAPE else 1.0 + 4.6 * min(ratio, 1.8)
+    if ratio < LANDSCAPE:  # the legend stands in two columns below the map
+        return 7.4, 1.7 + 0.1 * legend_lines + 7.4 * ratio
+    return 7.4, 1.0 + 4.6 * min(ratio, 1.8)
+
+
+def corridors_size(grid: "Grid", corridors: gpd.GeoDataFrame) -> tuple[float, float]:
+    """Return width and height of a figure, in inches, that fits a map of corridors and their names."""
+    return map_size(grid, legend_lines=6 + 2 * min(len(corridors), NUMBERED))
 
 
 def weights_size(terrain: "RiskTerrain") -> tuple[float, float]:

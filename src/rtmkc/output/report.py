@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from rtmkc import __version__
 from rtmkc.inputs.ledger import Ledger
-from rtmkc.output.plots import map_size, plot_corridors, plot_risk, plot_weights, weights_size
+from rtmkc.output.plots import corridors_size, map_size, plot_corridors, plot_risk, plot_weights, weights_size
 from rtmkc.output.words import (
     curve_lines,
     interval_words,
@@ -124,7 +124,7 @@ def write_report(
             lambda ax: plot_corridors(
                 terrain, corridors, ax=ax, streets=streets, treated=treated, title="Next corridors"
             ),
-            map_size(terrain.grid),
+            corridors_size(terrain.grid, corridors),
         )
     facts = terrain.facts
     html = _template().render(
