@@ -14,8 +14,8 @@ from rtmkc.storage import created_at, file_sha256
 from rtmkc.workflow.study import Study
 
 LIBRARIES = (
-    "numpy", "scipy", "pandas", "geopandas", "shapely", "pyproj", "pyogrio", "rasterio", "scikit-learn", "numba",
-    "pyarrow", "matplotlib",
+    "numpy", "scipy", "pandas", "geopandas", "shapely", "pyproj", "pyogrio", "rasterio", "scikit-learn",
+    "numba", "pyarrow", "matplotlib",
 )  # fmt: skip
 
 
@@ -37,6 +37,17 @@ def versions() -> dict[str, str]:
     }
 
 
+def ledger_record(ledger: Ledger) -> dict[str, Any]:
+    """Return what became of the rows of a layer, for JSON."""
+    return {
+        "layer": ledger.name,
+        "read": ledger.read,
+        "used": ledger.used,
+        "merged": dict(ledger.merged),
+        "dropped": dict(ledger.dropped),
+    }
+
+
 def describe_run(
     study: Study, folder: Path, facts: dict[str, Any], ledgers: list[Ledger], places: dict[str, str]
 ) -> dict[str, Any]:
@@ -54,23 +65,21 @@ def describe_run(
         What became of every row.
     places : dict
         The statements of hot spots and corridors.
+
+    Returns
+    -------
+    dict
+        Hashes, versions, parameters, ledgers and facts, for JSON.
     """
     parameters = msgspec.to_builtins(study)
     parameters.pop("folder")  # where a machine keeps its files is nobody's business
-    base = Path(study.folder)
     return {
         "schema_version": 1,
         "created": created_at(),
         "versions": versions(),
-        "inputs": {
-            path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name: file_sha256(path)
-            for path in study.files()
-        },
+        "inputs": {name: file_sha256(path) for name, path in study.files().items()},
         "parameters": parameters,
-        "ledgers": [
-            {"layer": one.name, "read": one.read, "used": one.used, "merged": one.merged, "dropped": one.dropped}
-            for one in ledgers
-        ],
+        "ledgers": [ledger_record(one) for one in ledgers],
         "facts": facts,
         "places": places,
         "outputs": {

@@ -7,6 +7,7 @@ from pathlib import Path
 import geopandas as gpd
 import pandas as pd
 
+from rtmkc.errors import OutputError
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.why import RiskTerrainModel
@@ -30,8 +31,8 @@ class Results:
     Attributes
     ----------
     folder : Path
-        report.html, rtmkc.gpkg, risk.tif, weights.csv, hotspots.csv, corridors.csv, corridors.geojson, model/,
-        manifest.json; with exposure also weights_without_exposure.csv.
+        report.html, rtmkc.gpkg, risk.tif, weights.csv, hotspots.csv, corridors.csv, corridors.geojson,
+        model/, manifest.json; with exposure also weights_without_exposure.csv.
     terrain : RiskTerrain
         The terrain.
     hotspots, areas, corridors : GeoDataFrame
@@ -49,7 +50,11 @@ class Results:
 
 
 def run(
-    study: Study | str | Path, output: str | Path, *, overwrite: bool = False, progress: Progress | None = None
+    study: Study | str | Path,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Results:
     """Run a study and write its results to one folder, whole or not at all.
 
@@ -73,10 +78,13 @@ def run(
     StudyError, InputError, CapacityError
         If the study or its data cannot be used.
     OutputError
-        If the folder exists and `overwrite` is false, or cannot be written.
+        If the folder exists and `overwrite` is false or it holds something else than results, or it
+        cannot be written.
     """
     study = study if isinstance(study, Study) else Study.from_file(study)
+    study.check()
     say: Progress = progress or (lambda step, done, total: None)
+    _check_replaceable(Path(output), overwrite)
     with new_folder(output, overwrite=overwrite) as folder:
         say("reading", 0, 1)
         grid = study.grid()
@@ -122,7 +130,12 @@ def run(
         write_geojson(folder / "corridors.geojson", corridors)
         write_risk_raster(folder / "risk.tif", terrain)
         write_gpkg(
-            folder / "rtmkc.gpkg", terrain, hotspots=hotspots, areas=areas, corridors=corridors, treated=treated
+            folder / "rtmkc.gpkg",
+            terrain,
+            hotspots=hotspots,
+            areas=areas,
+            corridors=corridors,
+            treated=treated,
         )
         write_report(
             folder / "report.html",
@@ -141,6 +154,15 @@ def run(
         write_json(folder / "manifest.json", describe_run(study, folder, terrain.facts, ledgers, places))
         say("writing", 1, 1)
     return Results(Path(output), terrain, hotspots, areas, corridors, ledgers)
+
+
+def _check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Replacing deletes what is there: only a folder of results, or an empty one, may be replaced."""
+    if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "manifest.json").is_file():
+        raise OutputError(
+            f"Invalid output {str(folder)!r}. It exists and holds other things than results of a run, which "
+            "would be deleted; choose another name."
+        )
 
 
 def _network(study: Study, streets: object, terrain: RiskTerrain) -> StreetNetwork | None:
