@@ -67,8 +67,26 @@ def run_study(name: str, data: Path) -> str:
     study = HERE / "studies" / f"{name}.toml"
     output = ROOT / "real-results" / name
     output.parent.mkdir(exist_ok=True)
-    command = ["rtmkc", "run", f"benchmarks/studies/{name}.toml", "--data", "$RTMKC_DATA", "-o", f"real-results/{name}"]
-    executable = [sys.executable, "-m", "rtmkc.cli", "run", str(study), "--data", str(data), "-o", str(output)]
+    command = [
+        "rtmkc",
+        "run",
+        f"benchmarks/studies/{name}.toml",
+        "--data",
+        "$RTMKC_DATA",
+        "-o",
+        f"real-results/{name}",
+    ]
+    executable = [
+        sys.executable,
+        "-m",
+        "rtmkc.cli",
+        "run",
+        str(study),
+        "--data",
+        str(data),
+        "-o",
+        str(output),
+    ]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([*executable, "--overwrite", "--quiet"], check=True)
     seconds = time.perf_counter() - started
@@ -81,9 +99,11 @@ def run_study(name: str, data: Path) -> str:
         f"## {Study.from_file(study).study.name}\n",
         f"```\n{' '.join(command)}\n```\n",
         NOTES[name],
-        f"{facts['n_incidents']:,} incidents ({facts['period']}) on {facts['n_cells']:,} cells of {facts['cell_size_m']:.0f} m, "
-        f"{facts['crs']}; {facts['timing']}. {seconds:.0f} s wall, {after.ru_utime - before.ru_utime:.0f} s of processor time, "
-        f"peak memory of the runs so far {after.ru_maxrss / 1e6:.2f} GB.\n",
+        (
+            f"{facts['n_incidents']:,} incidents ({facts['period']}) on {facts['n_cells']:,} cells of {facts['cell_size_m']:.0f} m, "
+            f"{facts['crs']}; {facts['timing']}. {seconds:.0f} s wall, {after.ru_utime - before.ru_utime:.0f} s of processor time, "
+            f"peak memory of the runs so far {after.ru_maxrss / 1e6:.2f} GB.\n"
+        ),
         "What became of the rows of the incident file:\n",
         ledger_table(output),
         "Weights with exposure:\n" if without.exists() else "Weights:\n",
@@ -120,7 +140,13 @@ def weights_table(weights: pd.DataFrame) -> str:
         if row["status"] == "in the model":
             reach = f"{row['kind']} within {row['influence_m']:.0f} m"
             rows.append(
-                [row["factor"], reach, f"{row['rrv']:.2f}", f"{row['lower']:.2f} - {row['upper']:.2f}", f"{row['n_inside']:,.0f}"]
+                [
+                    row["factor"],
+                    reach,
+                    f"{row['rrv']:.2f}",
+                    f"{row['lower']:.2f} - {row['upper']:.2f}",
+                    f"{row['n_inside']:,.0f}",
+                ]
             )
         else:
             rows.append([row["factor"], row["reason"], "-", "-", "-"])
@@ -139,7 +165,9 @@ def hotspot_table(hotspots: pd.DataFrame) -> str:
         ]
         for _, row in hotspots.iterrows()
     ]
-    return markdown(["rank", "neighbourhood", "latitude, longitude", "expected", "in the data", "why here"], rows)
+    return markdown(
+        ["rank", "neighbourhood", "latitude, longitude", "expected", "in the data", "why here"], rows
+    )
 
 
 def corridor_table(corridors: pd.DataFrame) -> str:
@@ -154,7 +182,9 @@ def corridor_table(corridors: pd.DataFrame) -> str:
         ]
         for _, row in corridors.iterrows()
     ]
-    return markdown(["rank", "through", "from - to (latitude, longitude)", "length", "expected", "in the data"], rows)
+    return markdown(
+        ["rank", "through", "from - to (latitude, longitude)", "length", "expected", "in the data"], rows
+    )
 
 
 def check_deciles(terrain: rtm.RiskTerrain, study: Path, data: Path) -> str:
@@ -163,7 +193,9 @@ def check_deciles(terrain: rtm.RiskTerrain, study: Path, data: Path) -> str:
     areas = loaded.read("names").to_crs(terrain.grid.crs).frame
     placed, _ = terrain.grid.place(loaded.read("incidents"))
     joined = placed.frame.sjoin(areas[["geometry"]], predicate="within")
-    counts = joined.groupby("index_right").size().reindex(areas.index, fill_value=0).sort_values(ascending=False)
+    counts = (
+        joined.groupby("index_right").size().reindex(areas.index, fill_value=0).sort_values(ascending=False)
+    )
     worst = areas.loc[counts.index[: round(len(areas) / 10)]]
 
     def touching(places: pd.DataFrame) -> int:

@@ -107,10 +107,16 @@ def test_imports_run_one_way(path):
 def test_delegations_are_short():
     """Each convenience method of the terrain is an import and a return."""
     tree = ast.parse((SOURCE / "model" / "terrain.py").read_text(encoding="utf-8"))
-    [terrain] = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "RiskTerrain"]
+    [terrain] = [
+        node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "RiskTerrain"
+    ]
     methods = {node.name: node for node in terrain.body if isinstance(node, ast.FunctionDef)}
     for name in DELEGATIONS:
-        body = [node for node in methods[name].body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+        body = [
+            node
+            for node in methods[name].body
+            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        ]
         assert len(body) <= 3, name
 
 
@@ -122,7 +128,9 @@ def test_the_engine_knows_no_maps_and_no_tables():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                assert name.split(".")[0] not in {"pandas", "geopandas", "shapely", "rasterio", "pyproj"}, path.name
+                assert name.split(".")[0] not in {"pandas", "geopandas", "shapely", "rasterio", "pyproj"}, (
+                    path.name
+                )
 
 
 def test_files_have_one_subject():
@@ -138,7 +146,9 @@ def test_compiled_code_stands_in_kernels_and_is_exact():
         text = path.read_text(encoding="utf-8")
         if "numba" in text and path.name != "kernels.py":
             tree = ast.parse(text)
-            modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+            modules = [
+                alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+            ]
             assert "numba" not in modules, path
         for decorator in ast.walk(ast.parse(text)):
             if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("njit"):
@@ -153,4 +163,6 @@ def test_nothing_is_pickled():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {"pickle", "joblib", "marshal", "shelve", "dill"} & {name.split(".")[0] for name in names}, path
+            assert not {"pickle", "joblib", "marshal", "shelve", "dill"} & {
+                name.split(".")[0] for name in names
+            }, path

@@ -39,7 +39,7 @@ def test_the_tutorial_says_what_comes_out():
             exec(compile(block, "tutorial", "exec"), session)
     weights = session["terrain"].weights.set_index("factor")
     row = weights.loc["illegal dumping"]
-    assert f"\"Illegal dumping, {row['kind']}, {row['influence_m']:.0f} m, {row['rrv']:.1f}\"" in text
+    assert f'"Illegal dumping, {row["kind"]}, {row["influence_m"]:.0f} m, {row["rrv"]:.1f}"' in text
     assert (weights["status"] == "in the model").sum() == 3
 
 

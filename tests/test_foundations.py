@@ -17,7 +17,15 @@ from rtmkc.units import format_length, parse_days, parse_length, parse_period
 
 @pytest.mark.parametrize(
     ("text", "metres"),
-    [("250 ft", 76.2), ("0.5mi", 804.672), ("1.2 km", 1200), ("3 blocks", 300), (75, 75.0), ("75", None), ("1 yd", 0.9144)],
+    [
+        ("250 ft", 76.2),
+        ("0.5mi", 804.672),
+        ("1.2 km", 1200),
+        ("3 blocks", 300),
+        (75, 75.0),
+        ("75", None),
+        ("1 yd", 0.9144),
+    ],
 )
 def test_lengths_follow_the_international_foot(text, metres):
     """Lengths are metres by the international foot of 0.3048 m; a text without a unit is refused."""
@@ -36,7 +44,7 @@ def test_a_length_must_be_a_positive_number_with_a_known_unit(value):
 
 
 def test_blocks_need_a_block_length():
-    """"3 blocks" on a grid without blocks is an error that says what to do."""
+    """ "3 blocks" on a grid without blocks is an error that says what to do."""
     with pytest.raises(InputError, match="'3 blocks'. A length in blocks needs a block length"):
         parse_length("3 blocks")
 
@@ -58,7 +66,10 @@ def test_lengths_are_shown_in_metres_and_feet():
 def test_periods_include_both_ends(text, start, end):
     """A period runs from the first day of its first part to the last day of its last."""
     period = parse_period(text)
-    assert (period.start, period.end) == (datetime.date.fromisoformat(start), datetime.date.fromisoformat(end))
+    assert (period.start, period.end) == (
+        datetime.date.fromisoformat(start),
+        datetime.date.fromisoformat(end),
+    )
     late = pd.Timestamp(end) + pd.Timedelta(hours=23, minutes=59)
     dates = pd.Series([pd.Timestamp(start), late, pd.Timestamp(end) + pd.Timedelta(days=1), pd.NaT])
     assert period.contains(dates).tolist() == [True, True, False, False]
@@ -88,7 +99,9 @@ def test_checks_name_value_rule_and_fix():
         check_share("share", 1.5)
     with pytest.raises(InputError, match="Invalid kind 'near'. It must be one of: 'a', 'b'"):
         check_choice("kind", "near", ("a", "b"))
-    with pytest.raises(InputError, match="Invalid column 'offense'. The file has no such column; it has: a, b"):
+    with pytest.raises(
+        InputError, match="Invalid column 'offense'. The file has no such column; it has: a, b"
+    ):
         check_columns(["a", "offense"], ["a", "b"], "The file")
     with pytest.raises(InputError, match="Invalid factor name 'bars'. Each name"):
         check_unique("factor name", ["bars", "bars", "lights"])
@@ -101,9 +114,14 @@ def test_checks_name_value_rule_and_fix():
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     """When writing fails half-way, neither the target nor a temporary file remains."""
     target = tmp_path / "a.txt"
-    with pytest.raises(RuntimeError, match="half-way"), write_atomically(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("half-way")
+
+    def stop():
+        with write_atomically(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        stop()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,10 +140,14 @@ def test_a_file_that_exists_is_kept_unless_told(tmp_path):
 
 def test_a_full_disk_is_an_error_of_one_line_and_leaves_nothing(tmp_path):
     """When the device is full the message says so and the folder is as before."""
-    with pytest.raises(OutputError, match="No space left on device. Nothing was left behind"):
+
+    def fill():
         with new_folder(tmp_path / "results") as folder:
             (folder / "report.html").write_text("begun")
             raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left on device. Nothing was left behind"):
+        fill()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,9 +165,9 @@ def test_a_folder_without_permission_is_an_error_of_one_line(tmp_path):
 def test_a_folder_below_a_file_is_an_error_of_one_line(tmp_path):
     """A results folder cannot lie below a file, and the message says so."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="It cannot be written: (Not a directory|File exists)"):
-        with new_folder(tmp_path / "file" / "results"):
-            pass
+    message = "It cannot be written: (Not a directory|File exists)"
+    with pytest.raises(OutputError, match=message), new_folder(tmp_path / "file" / "results"):
+        pass
 
 
 def test_a_folder_is_replaced_only_when_the_new_one_is_whole(tmp_path):
@@ -186,6 +208,8 @@ def test_every_error_is_an_rtmkc_error():
     """One except clause catches everything that rtmkc raises on purpose."""
     from rtmkc import errors
 
-    raised = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    raised = [
+        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)
+    ]
     for one in raised:
         assert issubclass(one, RtmkcError) or issubclass(one, Warning)

@@ -155,7 +155,9 @@ def test_curves_multiply_to_the_environment_before_tempering(city, where):
 
 def moved(frame, transform):
     """A frame with every coordinate moved."""
-    return frame.set_geometry(gpd.GeoSeries(shapely.transform(frame.geometry.to_numpy(), transform), frame.index, frame.crs))
+    return frame.set_geometry(
+        gpd.GeoSeries(shapely.transform(frame.geometry.to_numpy(), transform), frame.index, frame.crs)
+    )
 
 
 def fit_both(city, transform, folds, order=None, crs=None, block="200 m"):
@@ -186,7 +188,9 @@ def striped(grid):
 
 
 @pytest.mark.parametrize(
-    "variant", ["translation", "rotation", "row order", "feet", "block in feet"], ids=lambda name: name.replace(" ", "-")
+    "variant",
+    ["translation", "rotation", "row order", "feet", "block in feet"],
+    ids=lambda name: name.replace(" ", "-"),
 )
 def test_nothing_changes_when_the_map_is_moved_turned_shuffled_or_in_feet(plain_city, variant):
     """Translation by whole cells, a quarter turn with the folds, row order and feet leave every number as it was."""
@@ -204,7 +208,7 @@ def test_nothing_changes_when_the_map_is_moved_turned_shuffled_or_in_feet(plain_
 
     feet = "+proj=utm +zone=15 +datum=NAD83 +units=us-ft +no_defs"
     options = {
-        "translation": {"transform": lambda xy: xy + [700.0, -1300.0]},
+        "translation": {"transform": lambda xy: xy + np.array([700.0, -1300.0])},
         "rotation": {"transform": turn, "folds": turned_folds},
         "row order": {"order": 5},
         "feet": {"crs": feet},
@@ -228,8 +232,12 @@ def test_nothing_changes_when_the_map_is_moved_turned_shuffled_or_in_feet(plain_
 def test_no_significant_factor_is_a_result():
     """In a city without any effect the score is 1 everywhere, every factor has its reason, ranking by rrs advises."""
     for seed in range(20):
-        city = rtm.simulate_city(active="null", random_state=seed, n_rows=30, n_columns=30, n_factors=2, n_incidents=300)
-        terrain = rtm.assess(city.grid, city.risk_factors(), city.incidents, method="classic", allow_later_factors=True)
+        city = rtm.simulate_city(
+            active="null", random_state=seed, n_rows=30, n_columns=30, n_factors=2, n_incidents=300
+        )
+        terrain = rtm.assess(
+            city.grid, city.risk_factors(), city.incidents, method="classic", allow_later_factors=True
+        )
         if not terrain.factors:
             break
     assert terrain.factors == []
@@ -245,8 +253,12 @@ def test_no_significant_factor_is_a_result():
 def test_a_flat_environment_is_used_when_curves_do_not_beat_it():
     """Where the factors say nothing on held-out incidents the forecast is history alone, and says so."""
     for seed in range(20):
-        city = rtm.simulate_city(active="null", random_state=seed, n_rows=30, n_columns=30, n_factors=2, n_incidents=300)
-        forecast = rtm.RiskForecast().fit(city.grid, city.risk_factors(), city.incidents, allow_later_factors=True)
+        city = rtm.simulate_city(
+            active="null", random_state=seed, n_rows=30, n_columns=30, n_factors=2, n_incidents=300
+        )
+        forecast = rtm.RiskForecast().fit(
+            city.grid, city.risk_factors(), city.incidents, allow_later_factors=True
+        )
         if not forecast.uses_curves_:
             break
     assert not forecast.uses_curves_
@@ -280,7 +292,9 @@ def test_factors_that_postdate_the_incidents_are_refused_unless_told():
     city = rtm.simulate_city(random_state=1, n_rows=30, n_columns=30, n_factors=1, active="null")
     points = city.factor_points["factor 0"].assign(date=pd.Timestamp("2022-06-01"))
     factor = rtm.RiskFactor("bars", points)
-    with pytest.raises(InputError, match=r"Invalid factors bars \(2022-06-01/2022-06-01\).*allow_later_factors"):
+    with pytest.raises(
+        InputError, match=r"Invalid factors bars \(2022-06-01/2022-06-01\).*allow_later_factors"
+    ):
         rtm.RiskTerrainModel("classic").fit(city.grid, [factor], city.incidents)
     model = rtm.RiskTerrainModel("classic").fit(city.grid, [factor], city.incidents, allow_later_factors=True)
     assert model.timing_ == CONTEMPORANEOUS
@@ -292,13 +306,16 @@ def test_factors_that_postdate_the_incidents_are_refused_unless_told():
 def test_a_factor_that_repels_enters_only_as_protective():
     """The same points give no weight as aggravating and a weight below 1 as protective or either."""
     rng = np.random.default_rng(3)
-    grid = rtm.Grid.cover(rtm.StudyArea.from_geometry(shapely.box(1000, 1000, 5000, 5000), crs=UTM), block_length=200)
+    grid = rtm.Grid.cover(
+        rtm.StudyArea.from_geometry(shapely.box(1000, 1000, 5000, 5000), crs=UTM), block_length=200
+    )
     patrols = gpd.GeoDataFrame(geometry=gpd.points_from_xy(*rng.uniform(1000, 5000, (2, 25))), crs=UTM)
     risk = np.where(np.isfinite(nearest_distance(grid, patrols.geometry.to_numpy(), 300.0)), 0.4, 1.0)
     cells = rng.choice(grid.n_cells, 1500, p=risk / risk.sum())
     incidents = gpd.GeoDataFrame(
         geometry=gpd.points_from_xy(
-            grid.eastings[cells] + rng.uniform(-49, 49, 1500), grid.northings[cells] + rng.uniform(-49, 49, 1500)
+            grid.eastings[cells] + rng.uniform(-49, 49, 1500),
+            grid.northings[cells] + rng.uniform(-49, 49, 1500),
         ),
         crs=UTM,
     )
@@ -316,13 +333,19 @@ def test_a_factor_that_repels_enters_only_as_protective():
 def test_exposure_is_an_offset(city):
     """Twice the exposure everywhere changes nothing; the true exposure takes a gradient out of the weights."""
     exposure = np.exp(-(((city.grid.eastings - city.grid.eastings.mean()) / 2000) ** 2))
-    one = rtm.RiskTerrainModel("classic").fit(city.grid, city.risk_factors(), city.incidents, exposure=exposure)
-    two = rtm.RiskTerrainModel("classic").fit(city.grid, city.risk_factors(), city.incidents, exposure=2 * exposure)
+    one = rtm.RiskTerrainModel("classic").fit(
+        city.grid, city.risk_factors(), city.incidents, exposure=exposure
+    )
+    two = rtm.RiskTerrainModel("classic").fit(
+        city.grid, city.risk_factors(), city.incidents, exposure=2 * exposure
+    )
     pd.testing.assert_frame_equal(one.weights_, two.weights_)
     flags = sm.add_constant(one.flags_.to_numpy(dtype=float))
     relative = exposure / exposure.mean()
     if one.family_ == "poisson":
-        oracle = sm.Poisson(one.observations_.counts, flags, offset=np.log(relative)).fit(disp=0, method="newton", tol=1e-12)
+        oracle = sm.Poisson(one.observations_.counts, flags, offset=np.log(relative)).fit(
+            disp=0, method="newton", tol=1e-12
+        )
         coef = one.weights_.set_index("factor").loc[one.flags_.columns, "coef"]
         np.testing.assert_allclose(coef, oracle.params[1:], rtol=1e-8)
 

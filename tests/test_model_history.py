@@ -45,7 +45,9 @@ def plain_history(grid, base, counts, tempering, strengths):
 
 def simulated(grid, seed):
     rng = np.random.default_rng(seed)
-    risk = np.exp(grid.to_vector(smooth(rng.normal(size=grid.inside.shape), np.exp(-0.5 * (np.arange(9) / 2) ** 2))) / 4)
+    risk = np.exp(
+        grid.to_vector(smooth(rng.normal(size=grid.inside.shape), np.exp(-0.5 * (np.arange(9) / 2) ** 2))) / 4
+    )
     risk *= 1200 / risk.sum()
     return risk, rng
 

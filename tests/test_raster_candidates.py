@@ -1,5 +1,7 @@
 """RiskFactor, Exposure and Candidates: arithmetic, codes against plain columns, reasons for what is dropped."""
 
+from itertools import pairwise
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -30,7 +32,12 @@ def frame(coordinates):
 def scattered(number, seed, margin=0):
     rng = np.random.default_rng(seed)
     return frame(
-        np.column_stack([rng.uniform(1000 - margin, 5000 + margin, number), rng.uniform(1000 - margin, 4000 + margin, number)])
+        np.column_stack(
+            [
+                rng.uniform(1000 - margin, 5000 + margin, number),
+                rng.uniform(1000 - margin, 4000 + margin, number),
+            ]
+        )
     )
 
 
@@ -45,11 +52,17 @@ def scattered(number, seed, margin=0):
 )
 def test_candidate_arithmetic_of_published_studies(specs, expected):
     """Factors x kinds x increments give the 9, 174 and 111 candidates of the published reports."""
-    small = rtm.Grid.cover(rtm.StudyArea.from_geometry(shapely.box(1000, 1000, 2000, 2000), crs=UTM), block_length=100)
+    small = rtm.Grid.cover(
+        rtm.StudyArea.from_geometry(shapely.box(1000, 1000, 2000, 2000), crs=UTM), block_length=100
+    )
     rng = np.random.default_rng(0)
     factors = [
         rtm.RiskFactor(
-            f"factor {number}", frame(rng.uniform(1000, 2000, (8, 2))), kind=kind, max_influence=reach, increment=increment
+            f"factor {number}",
+            frame(rng.uniform(1000, 2000, (8, 2))),
+            kind=kind,
+            max_influence=reach,
+            increment=increment,
         )
         for number, (kind, reach, increment) in enumerate(specs)
     ]
@@ -78,9 +91,13 @@ def test_columns_are_within_distance_and_above_the_density_cut(grid):
 
 def test_codes_are_one_byte_per_cell_and_variable(grid):
     """A factor of both kinds takes two bytes a cell, however many columns it has."""
-    candidates = rtm.build_candidates(grid, [rtm.RiskFactor("a", scattered(90, 1)), rtm.RiskFactor("b", scattered(90, 2))])
+    candidates = rtm.build_candidates(
+        grid, [rtm.RiskFactor("a", scattered(90, 1)), rtm.RiskFactor("b", scattered(90, 2))]
+    )
     assert [codes.dtype for codes in candidates.codes] == [np.uint8] * 4
-    assert [table.shape[0] > codes.max() for codes, table in zip(candidates.codes, candidates.tables, strict=True)]
+    assert [
+        table.shape[0] > codes.max() for codes, table in zip(candidates.codes, candidates.tables, strict=True)
+    ]
 
 
 def test_features_beyond_the_boundary_count(grid):
@@ -130,7 +147,10 @@ def test_policing_and_person_layers_are_refused_unless_asked_for_by_name(grid):
         rtm.build_candidates(grid, [rtm.RiskFactor("calls", layer)])
     with pytest.raises(InputError, match="provenance 'policing'"):
         rtm.build_candidates(grid, [rtm.RiskFactor("calls", layer, allow_provenance="person")])
-    assert rtm.build_candidates(grid, [rtm.RiskFactor("calls", layer, allow_provenance="policing")]).n_columns > 0
+    assert (
+        rtm.build_candidates(grid, [rtm.RiskFactor("calls", layer, allow_provenance="policing")]).n_columns
+        > 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,14 +173,20 @@ def test_factors_that_cannot_be_measured_are_refused(grid):
     with pytest.raises(InputError, match="Give at least one RiskFactor"):
         rtm.build_candidates(grid, [])
     with pytest.raises(InputError, match="Invalid factor name 'a'. Each name may be used once"):
-        rtm.build_candidates(grid, [rtm.RiskFactor("a", scattered(5, 1)), rtm.RiskFactor("a", scattered(5, 2))])
+        rtm.build_candidates(
+            grid, [rtm.RiskFactor("a", scattered(5, 1)), rtm.RiskFactor("a", scattered(5, 2))]
+        )
     with pytest.raises(InputError, match="None of its 2 features lies within 300 m"):
         rtm.build_candidates(grid, [rtm.RiskFactor("a", frame([(90_000, 90_000), (91_000, 90_000)]))])
-    with pytest.raises(InputError, match="Invalid factor 'a'. Its layer .* has no features left"):
-        with pytest.warns(DataWarning, match="nothing is left of 0 rows"):
-            rtm.build_candidates(grid, [rtm.RiskFactor("a", scattered(5, 1).iloc[:0])])
+    with (
+        pytest.raises(InputError, match="Invalid factor 'a'. Its layer .* has no features left"),
+        pytest.warns(DataWarning, match="nothing is left of 0 rows"),
+    ):
+        rtm.build_candidates(grid, [rtm.RiskFactor("a", scattered(5, 1).iloc[:0])])
     bare = rtm.Grid.cover(rtm.StudyArea.from_geometry(AREA, crs=UTM), cell_size=50)
-    with pytest.raises(InputError, match="Invalid max_influence of factor 'a' '3 blocks'. A length in blocks needs"):
+    with pytest.raises(
+        InputError, match="Invalid max_influence of factor 'a' '3 blocks'. A length in blocks needs"
+    ):
         rtm.build_candidates(bare, [rtm.RiskFactor("a", scattered(5, 1))])
 
 
@@ -168,7 +194,11 @@ def test_influences_step_by_half_or_whole_blocks(grid):
     """Three blocks of 100 m: six half steps or three whole ones; a reach between steps is the last one."""
     assert rtm.RiskFactor("a", None).influences(grid) == [50, 100, 150, 200, 250, 300]
     assert rtm.RiskFactor("a", None, increment="whole").influences(grid) == [100, 200, 300]
-    assert rtm.RiskFactor("a", None, max_influence="230 m", increment="whole").influences(grid) == [100, 200, 230]
+    assert rtm.RiskFactor("a", None, max_influence="230 m", increment="whole").influences(grid) == [
+        100,
+        200,
+        230,
+    ]
     assert rtm.RiskFactor("a", None, max_influence="20 m").influences(grid) == [20]
 
 
@@ -177,9 +207,15 @@ def test_auto_kind_follows_the_nearest_neighbour_rule(grid):
     rng = np.random.default_rng(8)
     clusters = rng.uniform([1500, 1500], [4500, 3500], (8, 2))
     clustered = frame((clusters[:, None, :] + rng.normal(0, 40, (8, 15, 2))).reshape(-1, 2))
-    lattice = frame(np.array(np.meshgrid(np.arange(1100, 5000, 400), np.arange(1100, 4000, 400))).reshape(2, -1).T)
+    lattice = frame(
+        np.array(np.meshgrid(np.arange(1100, 5000, 400), np.arange(1100, 4000, 400))).reshape(2, -1).T
+    )
     candidates = rtm.build_candidates(
-        grid, [rtm.RiskFactor("clustered", clustered, kind="auto"), rtm.RiskFactor("lattice", lattice, kind="auto")]
+        grid,
+        [
+            rtm.RiskFactor("clustered", clustered, kind="auto"),
+            rtm.RiskFactor("lattice", lattice, kind="auto"),
+        ],
     )
     kinds = candidates.columns.groupby("factor")["kind"].unique()
     assert list(kinds["clustered"]) == ["density"]
@@ -220,6 +256,9 @@ def test_curves_are_nested_and_stop_at_the_reach(grid):
         columns = np.array([candidates.column(number) for number in own.index])
         sizes = columns.sum(axis=1)
         order = np.argsort(sizes)
-        for small, large in zip(order[:-1], order[1:], strict=True):
+        for small, large in pairwise(order):
             assert not np.any(columns[small] & ~columns[large])
-    assert candidates.columns.groupby("kind")["variable"].nunique().to_dict() == {"density": 4, "proximity": 1}
+    assert candidates.columns.groupby("kind")["variable"].nunique().to_dict() == {
+        "density": 4,
+        "proximity": 1,
+    }

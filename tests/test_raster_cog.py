@@ -15,7 +15,13 @@ def test_a_cog_holds_each_cell_at_its_place(tmp_path):
     shape = shapely.Polygon([(500_000, 4_300_000), (505_000, 4_301_000), (503_000, 4_304_000)])
     grid = rtm.Grid.cover(rtm.StudyArea.from_geometry(shape, crs="EPSG:26915"), cell_size=50)
     value = grid.eastings * 1e-3 + grid.northings
-    write_cog(tmp_path / "a.tif", grid, {"value": value, "row": grid.rows.astype(float)}, dtype="float64", tags={"n": "3"})
+    write_cog(
+        tmp_path / "a.tif",
+        grid,
+        {"value": value, "row": grid.rows.astype(float)},
+        dtype="float64",
+        tags={"n": "3"},
+    )
     with rasterio.open(tmp_path / "a.tif") as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.crs.to_epsg() == 26915

@@ -59,7 +59,17 @@ def test_points_on_the_boundary_of_an_irregular_area_are_counted():
     """A point exactly on the outline belongs to the area although its half-open cell may not."""
     stairs = np.array([(0, 0), (20, 0), (20, 10), (10, 10), (10, 20), (0, 20)]) + 100
     grid = rtm.Grid.cover(area_of(shapely.Polygon(stairs)), cell_size=10)
-    edge = [(120, 105), (110, 115), (115, 110), (105, 120), (120, 110), (110, 120), (100, 100), (120, 100), (110, 110)]
+    edge = [
+        (120, 105),
+        (110, 115),
+        (115, 110),
+        (105, 120),
+        (120, 110),
+        (110, 120),
+        (100, 100),
+        (120, 100),
+        (110, 110),
+    ]
     assert grid.count(points_frame(edge)).sum() == len(edge)
     layer, _ = grid.place(points_frame([*edge, (115, 115)]))
     assert layer.ledger.dropped == {"outside the study area": 1}
@@ -68,7 +78,9 @@ def test_points_on_the_boundary_of_an_irregular_area_are_counted():
 def test_coverage_equals_plain_intersection():
     """The quartered coverage is the area of each cell's intersection, holes included."""
     rng = np.random.default_rng(7)
-    shape = shapely.union_all(shapely.buffer(shapely.points(rng.uniform(0, 100, (12, 2))), rng.uniform(4, 18, 12)))
+    shape = shapely.union_all(
+        shapely.buffer(shapely.points(rng.uniform(0, 100, (12, 2))), rng.uniform(4, 18, 12))
+    )
     shape = shape.difference(shapely.Point(50, 50).buffer(9))
     share = coverage(shape, -3.0, 104.0, 6.0, 19, 18)
     for row in range(19):
@@ -105,8 +117,16 @@ def test_longitude_and_latitude_are_projected_and_said():
     [
         (shapely.box(0, 0, 1, 1), {"crs": None}, "no coordinate reference system"),
         (shapely.box(0, 0, 1e5, 1e5), {"crs": "EPSG:3857"}, "'EPSG:3857'. Its metres are stretched"),
-        (shapely.box(-95, 39, -94, 40), {"crs": "EPSG:4326", "study_crs": "EPSG:3857"}, "other than EPSG:3857"),
-        (shapely.box(-95, 39, -94, 40), {"crs": "EPSG:4326", "study_crs": "EPSG:4326"}, "projected system in metres"),
+        (
+            shapely.box(-95, 39, -94, 40),
+            {"crs": "EPSG:4326", "study_crs": "EPSG:3857"},
+            "other than EPSG:3857",
+        ),
+        (
+            shapely.box(-95, 39, -94, 40),
+            {"crs": "EPSG:4326", "study_crs": "EPSG:4326"},
+            "projected system in metres",
+        ),
         (shapely.Point(0, 0), {"crs": UTM}, "It has no area"),
         (shapely.Polygon(), {"crs": UTM}, "It has no area"),
     ],
@@ -128,7 +148,11 @@ def test_a_boundary_file_without_polygons_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"block_length": "-450 ft"}, InputError, "Invalid block_length '-450 ft'. It must be greater than 0"),
+        (
+            {"block_length": "-450 ft"},
+            InputError,
+            "Invalid block_length '-450 ft'. It must be greater than 0",
+        ),
         ({"cell_size": 5000}, InputError, "A cell is larger than the whole study area"),
         ({"cell_size": 0.01}, CapacityError, "would make 10,000,000,000 cells"),
         ({}, InputError, "Give block_length="),
@@ -151,7 +175,10 @@ def test_the_cell_is_half_a_block():
 
 def test_block_length_is_suggested_from_streets():
     """The median line of the street layer inside the area is the block; lines far away do not count."""
-    lines = [shapely.LineString([(100 * step, 50), (100 * step + length, 50)]) for step, length in enumerate([80, 90, 100])]
+    lines = [
+        shapely.LineString([(100 * step, 50), (100 * step + length, 50)])
+        for step, length in enumerate([80, 90, 100])
+    ]
     lines.append(shapely.LineString([(90_000, 0), (90_000, 5000)]))
     streets = gpd.GeoDataFrame(geometry=lines, crs=UTM)
     grid = rtm.Grid.cover(area_of(shapely.box(0, 0, 400, 400)), streets=streets)
@@ -162,7 +189,9 @@ def test_block_length_is_suggested_from_streets():
 def test_swapped_coordinates_are_recognised():
     """Points with longitude and latitude exchanged get an error that says so."""
     # Istanbul: both numbers could be either, so only the area tells.
-    grid = rtm.Grid.cover(rtm.StudyArea.from_geometry(shapely.box(28.9, 41.0, 29.1, 41.1), crs=4326), cell_size=200)
+    grid = rtm.Grid.cover(
+        rtm.StudyArea.from_geometry(shapely.box(28.9, 41.0, 29.1, 41.1), crs=4326), cell_size=200
+    )
     swapped = points_frame([(41.05, 29.0), (41.02, 28.95)], crs=4326)
     with pytest.raises(InputError, match="longitude and latitude are swapped"):
         grid.count(swapped)

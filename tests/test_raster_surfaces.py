@@ -64,7 +64,9 @@ def test_density_is_the_quartic_formula(grid):
     squared = (grid.eastings[:, None] - points[:, 0]) ** 2 + (grid.northings[:, None] - points[:, 1]) ** 2
     kernel = np.where(squared < bandwidth**2, (1 - squared / bandwidth**2) ** 2, 0.0)
     oracle = 3 / (np.pi * bandwidth**2) * kernel.sum(axis=1) * 1e6
-    np.testing.assert_allclose(quartic_density(grid, shapely.points(points), bandwidth), oracle, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        quartic_density(grid, shapely.points(points), bandwidth), oracle, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_density_of_one_point_integrates_to_one():
@@ -95,7 +97,9 @@ def test_density_of_a_line_converges_to_the_integral(grid):
     along = shapely.get_coordinates(shapely.line_interpolate_point(line, np.linspace(0, line.length, 8001)))
     centres = np.column_stack([grid.eastings, grid.northings])
     squared = ((centres[:, None, :] - along[None, :, :]) ** 2).sum(axis=2)
-    integral = (np.where(squared < bandwidth**2, (1 - squared / bandwidth**2) ** 2, 0)).mean(axis=1) * line.length
+    integral = (np.where(squared < bandwidth**2, (1 - squared / bandwidth**2) ** 2, 0)).mean(
+        axis=1
+    ) * line.length
     oracle = 3 / (np.pi * bandwidth**2) * integral * 1e6
     found = quartic_density(grid, np.array([line]), bandwidth)
     np.testing.assert_allclose(found, oracle, atol=0.01 * oracle.max())

@@ -9,7 +9,7 @@ from rtmkc.errors import InputError
 
 def check_number(name: str, value: Any) -> float:
     """Return `value` as a float; booleans, text and NaN are refused."""
-    if isinstance(value, bool) or not isinstance(value, int | float) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
         raise InputError(f"Invalid {name} {value!r}. It must be a number.")
     number = float(value)
     if not math.isfinite(number):

@@ -57,7 +57,7 @@ def parse_length(value: float | str, *, name: str = "length", block_length: floa
         return check_positive(name, value)
     match = _QUANTITY.match(value)
     unit = match.group(2).lower() if match else ""
-    if match is None or unit not in _METRES and unit not in _BLOCKS:
+    if match is None or (unit not in _METRES and unit not in _BLOCKS):
         raise InputError(
             f"Invalid {name} {value!r}. Write a number and a unit: m, km, ft, yd, mi or blocks, as in '250 ft'."
         )

@@ -154,7 +154,9 @@ def fit_history(
     found = np.ones(1 + len(widths))
     if directions:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = minimize(loss, found, method="Powell", bounds=bounds, options={"xtol": 1e-3, "ftol": 1e-7}).x
+            found = minimize(
+                loss, found, method="Powell", bounds=bounds, options={"xtol": 1e-3, "ftol": 1e-7}
+            ).x
     # Three decimals are finer than the data can tell; with them the last digits of sums do not matter.
     found = np.round(found, 3)
     tempering, strengths = float(found[0]), tuple(float(value) for value in np.exp(found[1:]))

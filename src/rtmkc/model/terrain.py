@@ -180,7 +180,9 @@ class RiskTerrain:
             If the terrain was loaded: files hold results, not models.
         """
         if self._models is None:
-            raise InputError("Invalid terrain. It was loaded from files, which hold results and not models; fit it again.")
+            raise InputError(
+                "Invalid terrain. It was loaded from files, which hold results and not models; fit it again."
+            )
         return self._models
 
     def ranking(self, by: str = "expected") -> np.ndarray:
@@ -203,7 +205,9 @@ class RiskTerrain:
     @property
     def horizon(self) -> str:
         """What `expected` is for, in words."""
-        return f"{self.horizon_days} days" if self.horizon_days else "the period of the data, which is not known"
+        return (
+            f"{self.horizon_days} days" if self.horizon_days else "the period of the data, which is not known"
+        )
 
     # Convenience: each a delegation to the room that does the work.
     def hotspots(self, **options: Any) -> "gpd.GeoDataFrame":

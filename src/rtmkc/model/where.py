@@ -17,7 +17,7 @@ from rtmkc.checks import check_count
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
-from rtmkc.model.history import WIDTHS_CELLS, History, fit_history
+from rtmkc.model.history import fit_history
 from rtmkc.model.observations import Observations, check_order_in_time, observe
 from rtmkc.model.why import sign_bounds
 from rtmkc.raster.candidates import Candidates, build_curves
@@ -126,11 +126,15 @@ class RiskForecast(BaseEstimator):
         observations = observe(grid, incidents, exposure=exposure)
         candidates = factors if isinstance(factors, Candidates) else build_curves(grid, factors)
         if candidates.grid != grid:
-            raise InputError("Invalid candidates. They were measured on another grid; measure them on this one.")
+            raise InputError(
+                "Invalid candidates. They were measured on another grid; measure them on this one."
+            )
         timing = check_order_in_time(candidates, observations, allow_later=allow_later_factors)
         if folds is None:
             side = parse_length(self.fold_block, name="fold_block", block_length=grid.block_length)
-            folds = block_folds(grid, side, check_count("n_folds", self.n_folds, minimum=2), self.random_state)
+            folds = block_folds(
+                grid, side, check_count("n_folds", self.n_folds, minimum=2), self.random_state
+            )
 
         design = Design(candidates.codes, candidates.tables)
         offset = np.log(grid.share * observations.exposure.values)

@@ -151,10 +151,14 @@ class RiskTerrainModel(BaseEstimator):
         observations = observe(grid, incidents, exposure=exposure)
         candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
         if candidates.grid != grid:
-            raise InputError("Invalid candidates. They were measured on another grid; measure them on this one.")
+            raise InputError(
+                "Invalid candidates. They were measured on another grid; measure them on this one."
+            )
         timing = check_order_in_time(candidates, observations, allow_later=allow_later_factors)
         if folds is None:
-            folds = random_folds(grid.n_cells, check_count("n_folds", self.n_folds, minimum=2), self.random_state)
+            folds = random_folds(
+                grid.n_cells, check_count("n_folds", self.n_folds, minimum=2), self.random_state
+            )
         fitted = fit_classic(self, candidates, observations, folds, progress)
 
         self.candidates_ = candidates
@@ -181,7 +185,13 @@ class RiskTerrainModel(BaseEstimator):
             index=pd.RangeIndex(grid.n_cells, name="cell_id"),
         )
         self.rrs_ = relative_risk_score(self.flags_.to_numpy(), fitted.chosen.fit.coef)
-        self.notes_ = (*grid.notes, *candidates.notes, timing, observations.exposure.statement, CLASSIC_INTERVAL)
+        self.notes_ = (
+            *grid.notes,
+            *candidates.notes,
+            timing,
+            observations.exposure.statement,
+            CLASSIC_INTERVAL,
+        )
         self.timing_ = timing
         return self
 
@@ -243,7 +253,14 @@ def fit_classic(
     groups = pd.factorize(candidates.columns["factor"])[0]
     searches = {
         family: search_bic(
-            design, counts, family=family, groups=groups, candidates=kept, lower=lower, upper=upper, offset=offset
+            design,
+            counts,
+            family=family,
+            groups=groups,
+            candidates=kept,
+            lower=lower,
+            upper=upper,
+            offset=offset,
         )
         for family in FAMILIES
     }
@@ -261,7 +278,9 @@ def random_folds(n_cells: int, n_folds: int, seed: int) -> np.ndarray:
 def sign_bounds(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower and upper bounds of the coefficients that the factors' directions allow."""
     direction = candidates.columns["direction"].to_numpy()
-    return np.where(direction == "aggravating", 0.0, -np.inf), np.where(direction == "protective", 0.0, np.inf)
+    return np.where(direction == "aggravating", 0.0, -np.inf), np.where(
+        direction == "protective", 0.0, np.inf
+    )
 
 
 def enough_incidents(design: Design, counts: np.ndarray) -> np.ndarray:
@@ -307,7 +326,9 @@ def relative_risk_score(flags: np.ndarray, coef: np.ndarray) -> np.ndarray:
 def _weights_table(candidates: Candidates, observations: Observations, fitted: ClassicFit) -> pd.DataFrame:
     columns, fit = candidates.columns, fitted.chosen.fit
     inside = incidents_inside(Design(candidates.codes, candidates.tables), observations.counts.astype(float))
-    chosen = {columns["factor"].iloc[column]: position for position, column in enumerate(fitted.chosen.columns)}
+    chosen = {
+        columns["factor"].iloc[column]: position for position, column in enumerate(fitted.chosen.columns)
+    }
     rows: list[dict[str, Any]] = []
     for factor in candidates.factors:
         position = chosen.get(factor.name)

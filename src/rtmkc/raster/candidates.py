@@ -228,9 +228,7 @@ def _proximity(factor: RiskFactor, distance: np.ndarray, influences: list[float]
     table = np.zeros((n_rings + 1, n_rings))
     for number in range(n_rings):
         table[1 : number + 2, number] = 1.0
-    return _Variable(
-        codes, table, [_row(factor, "proximity", influence, np.nan) for influence in influences]
-    )
+    return _Variable(codes, table, [_row(factor, "proximity", influence, np.nan) for influence in influences])
 
 
 def _row(factor: RiskFactor, kind: str, influence: float, cut: float) -> dict[str, Any]:
@@ -255,7 +253,10 @@ def _assemble(
     features: dict[str, Features],
     notes: tuple[str, ...],
 ) -> Candidates:
-    codes, tables, kept_rows, dropped_rows = [], [], [], []
+    codes: list[np.ndarray] = []
+    tables: list[np.ndarray] = []
+    kept_rows: list[dict[str, Any]] = []
+    dropped_rows: list[dict[str, Any]] = []
     seen: dict[bytes, str] = {}
     for variable in variables:
         cells_of_level = np.bincount(variable.codes, minlength=len(variable.table))

@@ -81,4 +81,7 @@ def read_cog(path: str | Path, inside: np.ndarray | None = None) -> dict[str, np
             rasters = file.read()
     except rasterio.errors.RasterioIOError as error:
         raise InputError(f"Invalid raster {str(path)!r}. It cannot be read: {error}.") from None
-    return {name: raster if inside is None else raster[inside] for name, raster in zip(names, rasters, strict=True)}
+    return {
+        name: raster if inside is None else raster[inside]
+        for name, raster in zip(names, rasters, strict=True)
+    }

@@ -58,7 +58,9 @@ class RiskFactor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
-            raise InputError(f"Invalid factor name {self.name!r}. Give every factor a name for its tables and maps.")
+            raise InputError(
+                f"Invalid factor name {self.name!r}. Give every factor a name for its tables and maps."
+            )
         check_choice(f"kind of factor {self.name!r}", self.kind, get_args(Kind))
         check_choice(f"increment of factor {self.name!r}", self.increment, get_args(Increment))
         check_choice(f"direction of factor {self.name!r}", self.direction, get_args(Direction))
@@ -103,7 +105,9 @@ class RiskFactor:
                 f"act or persons live, and feeds that back. Leave it out, or say allow_provenance={layer.provenance!r}."
             )
         if not len(layer):
-            raise InputError(f"Invalid factor {self.name!r}. Its layer {layer.source!r} has no features left: {layer.ledger}")
+            raise InputError(
+                f"Invalid factor {self.name!r}. Its layer {layer.source!r} has no features left: {layer.ledger}"
+            )
         projected = layer.to_crs(grid.crs)
         shapes = projected.frame.geometry.to_numpy()
         outline = grid.area.geometry
@@ -133,7 +137,9 @@ class RiskFactor:
         if self.kind == "both":
             return ("proximity", "density"), None
         if len(geometries) < 3 or not np.all(shapely.get_type_id(geometries) == 0):
-            return ("proximity",), f"{self.name}: proximity, as a nearest-neighbour analysis needs three points or more"
+            return (
+                "proximity",
+            ), f"{self.name}: proximity, as a nearest-neighbour analysis needs three points or more"
         ratio, z_score, observed = nearest_neighbour(shapely.get_coordinates(geometries), grid.area.area_m2)
         kind = "density" if z_score < -1.645 and observed <= self.reach(grid) else "proximity"
         return (kind,), (

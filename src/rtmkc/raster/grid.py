@@ -65,13 +65,17 @@ class StudyArea:
         return float(self.geometry.area)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, crs: Any = None, study_crs: Any = None) -> "StudyArea":
+    def from_file(
+        cls, path: str | Path, *, name: str | None = None, crs: Any = None, study_crs: Any = None
+    ) -> "StudyArea":
         """Read the boundary from any polygon file; several polygons are united.
 
         Parameters
         ----------
         path : path
             GeoJSON, GeoPackage, Shapefile, GeoParquet ...
+        name : str, optional
+            What the area is called in titles; default the name of the file.
         crs : optional
             The system of the file, if the file does not say.
         study_crs : optional
@@ -83,7 +87,7 @@ class StudyArea:
         InputError
             If the file has no polygons or no system, or `study_crs` is geographic or EPSG:3857.
         """
-        return cls.from_layer(read_layer(path, name=Path(path).stem, crs=crs), study_crs=study_crs)
+        return cls.from_layer(read_layer(path, name=name or Path(path).stem, crs=crs), study_crs=study_crs)
 
     @classmethod
     def from_layer(cls, layer: Any, *, study_crs: Any = None) -> "StudyArea":
@@ -120,7 +124,9 @@ class StudyArea:
                     "name a projected system in metres with study_crs=, such as the UTM zone of the city."
                 )
             target = frame.estimate_utm_crs()
-            notes.append(f"projected from {frame.crs.name} to {target.name} ({target.to_string()}), in metres")
+            notes.append(
+                f"projected from {frame.crs.name} to {target.name} ({target.to_string()}), in metres"
+            )
         else:
             target = pyproj.CRS(study_crs)
             if target.to_epsg() == WEB_MERCATOR or not _is_metric(target):
@@ -227,7 +233,9 @@ class Grid:
                     "Invalid grid. Give block_length= (such as '450 ft'), cell_size=, or streets= to measure blocks."
                 )
             block = suggest_block_length(streets, area)
-            notes.append(f"block length {format_length(block)} measured: the median block of the street layer")
+            notes.append(
+                f"block length {format_length(block)} measured: the median block of the street layer"
+            )
         if size is None:
             assert block is not None  # one of the two is set above
             size = block / 2
@@ -253,7 +261,16 @@ class Grid:
         inside = share > 0
         closed_area = StudyArea(geometry, area.crs, area.name, area.notes, area.source, area.sha256)
         return cls(
-            closed_area, size, float(west), float(top), n_rows, n_columns, block, inside, share[inside], tuple(notes)
+            closed_area,
+            size,
+            float(west),
+            float(top),
+            n_rows,
+            n_columns,
+            block,
+            inside,
+            share[inside],
+            tuple(notes),
         )
 
     def __post_init__(self) -> None:
@@ -313,7 +330,9 @@ class Grid:
         """Spread a cell vector over the raster; cells outside the area get `fill`."""
         vector = np.asarray(vector)
         if vector.shape[:1] != (self.n_cells,):
-            raise InputError(f"Invalid cell vector of shape {vector.shape}. The grid has {self.n_cells:,} cells.")
+            raise InputError(
+                f"Invalid cell vector of shape {vector.shape}. The grid has {self.n_cells:,} cells."
+            )
         raster = np.full((self.n_rows, self.n_columns), fill, dtype=np.result_type(vector, type(fill)))
         raster[self.inside] = vector
         return raster
@@ -410,7 +429,9 @@ class Grid:
 
     def __repr__(self) -> str:
         block = f", block {format_length(self.block_length)}" if self.block_length else ""
-        return f"Grid({self.n_cells:,} cells of {format_length(self.cell_size)}{block}, {self.crs.to_string()})"
+        return (
+            f"Grid({self.n_cells:,} cells of {format_length(self.cell_size)}{block}, {self.crs.to_string()})"
+        )
 
 
 def coverage(
@@ -516,17 +537,23 @@ def suggest_block_length(streets: Any, area: StudyArea) -> float:
 def _single_points(layer: Layer) -> Layer:
     """A multipoint of one part is a point: some formats write all points so."""
     geometries = layer.frame.geometry
-    alone = ((geometries.geom_type == "MultiPoint") & (shapely.get_num_geometries(geometries.array) == 1)).to_numpy()
+    alone = (
+        (geometries.geom_type == "MultiPoint") & (shapely.get_num_geometries(geometries.array) == 1)
+    ).to_numpy()
     if not alone.any():
         return layer
     points = geometries.to_numpy(copy=True)
     points[alone] = shapely.get_geometry(points[alone], 0)
-    return replace(layer, frame=layer.frame.set_geometry(gpd.GeoSeries(points, geometries.index, geometries.crs)))
+    return replace(
+        layer, frame=layer.frame.set_geometry(gpd.GeoSeries(points, geometries.index, geometries.crs))
+    )
 
 
 def _is_metric(crs: pyproj.CRS) -> bool:
     crs = pyproj.CRS(crs)
-    return crs.is_projected and crs.to_epsg() != WEB_MERCATOR and crs.axis_info[0].unit_conversion_factor == 1.0
+    return (
+        crs.is_projected and crs.to_epsg() != WEB_MERCATOR and crs.axis_info[0].unit_conversion_factor == 1.0
+    )
 
 
 def _steps(extent: float, size: float) -> int:

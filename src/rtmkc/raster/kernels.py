@@ -6,7 +6,13 @@ import numpy as np
 
 @numba.njit(cache=True, nogil=True)
 def splat_distance(
-    eastings: np.ndarray, northings: np.ndarray, west: float, north: float, size: float, reach: float, squared: np.ndarray
+    eastings: np.ndarray,
+    northings: np.ndarray,
+    west: float,
+    north: float,
+    size: float,
+    reach: float,
+    squared: np.ndarray,
 ) -> None:
     """Lower `squared` (raster, m2) to the squared distance from each cell centre to the nearest point."""
     n_rows, n_columns = squared.shape

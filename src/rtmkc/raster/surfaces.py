@@ -12,7 +12,6 @@ from rtmkc.raster.grid import Grid, coverage
 from rtmkc.raster.kernels import splat_distance, splat_quartic
 
 
-
 def nearest_distance(grid: Grid, geometries: np.ndarray, reach: float) -> np.ndarray:
     """Return the distance from every cell centre to the nearest feature.
 
