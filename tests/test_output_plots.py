@@ -142,6 +142,13 @@ def test_hot_spots_are_outlined_and_the_first_ten_numbered(terrain, ax):
     assert all(cell.covers(shapely.Point(text.xy)) for cell, text in zip(cells, found, strict=True))
 
 
+def test_outlines_do_not_bury_small_cells(make_terrain, ax):
+    """Where a cell is smaller than its outline only the numbered hot spots are outlined, and that is said."""
+    city = make_terrain(n_rows=200, n_columns=240)
+    plot_risk(city, ax=ax, hotspots=city.hotspots(count=500))
+    assert "the first 10 of 500 hot-spot cells" in texts(ax)
+
+
 @pytest.mark.parametrize(("n_rows", "n_columns"), [(24, 30), (10, 60), (80, 14)])
 def test_no_number_hides_another_and_nothing_is_cut_off(make_terrain, n_rows, n_columns):
     """On square, wide and tall cities, crowded numbers keep apart and every text lies on the figure."""

@@ -155,7 +155,7 @@ def test_contemporaneous_is_said_prominently(tmp_path, make_terrain, terrain):
     assert page.words.index(said) < page.words.index("Why here")
     _, page = report(tmp_path, terrain)
     assert said not in page.words
-    assert "Time: all factors precede the incidents" in page.words
+    assert "Time: All factors precede the incidents. Not adjusted" in page.words
 
 
 def test_why_and_where_are_two_blocks(tmp_path, terrain):
@@ -196,7 +196,7 @@ def test_everything_a_reader_must_know_is_there(tmp_path, terrain):
         "2020-01-01 to 2020-12-31",
         "95 % Wald intervals, too narrow.",
         "90 % gamma-Poisson predictive intervals.",
-        "Exposure: Not adjusted for how busy places are.",
+        "Not adjusted for how busy places are.",
         *terrain.facts["cannot_know"],
         "not a publication of any police department",
         "written 2023-11-14T22:13:20Z",

@@ -47,7 +47,7 @@ def finish_map(
         _draw_scale(ax, left + margin, bottom + 0.55 * room, 0.3 * (right - left), 0.08 * room)
     if north_arrow:
         ax.annotate(
-            "N", (right - 2.5 * margin, bottom + room), (right - 2.5 * margin, bottom + 0.12 * room),
+            "N", (right - 2.5 * margin, bottom + 0.85 * room), (right - 2.5 * margin, bottom + 0.25 * room),
             ha="center", va="bottom", fontsize=TEXT, color=INK,
             arrowprops={"arrowstyle": "-|>", "color": INK},
         )  # fmt: skip
@@ -76,7 +76,7 @@ def _draw_scale(ax: Axes, left: float, level: float, longest: float, tick: float
 
 def say_title(ax: Axes, terrain: "RiskTerrain", title: str) -> None:
     """Write the title, and under it the facts every picture must say."""
-    inches = ax.get_window_extent().width / _figure(ax).dpi
+    inches = ax.get_window_extent().width / figure_of(ax).dpi
     facts = _wrap_facts(plain(attribution(terrain)), max(40, int(inches / 0.05)))
     heading = textwrap.wrap(plain(title), max(30, int(inches / 0.085)))
     ax.set_title(
@@ -105,7 +105,7 @@ def _wrap_facts(line: str, width: int) -> list[str]:
 
 def number_places(ax: Axes, points: np.ndarray, labels: Sequence[Any], *, away: bool) -> None:
     """Write numbers at places so that none hides another; those that find no room are left out."""
-    figure = _figure(ax)
+    figure = figure_of(ax)
     figure.draw_without_rendering()  # settles the layout, so that distances in points are real
     per_point = figure.dpi / 72
     pixels = ax.transData.transform(points) / per_point
@@ -144,7 +144,8 @@ def _moves(pixel: np.ndarray, pixels: np.ndarray, away: bool) -> np.ndarray:
     return moves if away else np.vstack([np.zeros((1, 2)), moves])
 
 
-def _figure(ax: Axes) -> Figure:
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure that holds the Axes."""
     figure = ax.get_figure(root=True)
     if figure is None:
         raise ValueError("the Axes belong to no figure")

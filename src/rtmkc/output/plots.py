@@ -26,7 +26,7 @@ from rtmkc.output.classes import (
     classify,
     legend_labels,
 )
-from rtmkc.output.furniture import LANDSCAPE, TEXT, finish_map, number_places, plain, say_title
+from rtmkc.output.furniture import LANDSCAPE, TEXT, figure_of, finish_map, number_places, plain, say_title
 from rtmkc.output.words import interval_words, none_of, reach_words, relative_risk, times
 
 if TYPE_CHECKING:
@@ -97,14 +97,19 @@ def plot_risk(
             COLOURS, legend_labels(area_of_classes(classes, terrain.grid.share).tolist()), strict=True
         )
     ]
+    first = None
     if hotspots is not None and len(hotspots):
         places = hotspots.to_crs(terrain.grid.crs)
-        outline = shapely.boundary(shapely.union_all(places.geometry.to_numpy()))
-        _draw_lines(ax, [outline], INK, 0.9, zorder=5)
-        handles.append(Line2D([], [], color=INK, linewidth=0.9, label=_hotspot_label(hotspots)))
-    finish_map(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
-    if hotspots is not None and len(hotspots):
         first = places.iloc[:NUMBERED]
+        # Outlines of cells smaller than their line would bury the colours below.
+        outlined = places if _cell_points(ax, terrain.grid) >= 2 else first
+        outline = shapely.boundary(shapely.union_all(outlined.geometry.to_numpy()))
+        _draw_lines(ax, [outline], INK, 0.9, zorder=5)
+        handles.append(
+            Line2D([], [], color=INK, linewidth=0.9, label=_hotspot_label(hotspots, len(outlined)))
+        )
+    finish_map(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
+    if first is not None:
         middles = shapely.get_coordinates(first.geometry.representative_point().to_numpy())
         number_places(ax, middles, first["rank"].tolist(), away=True)
     return ax
@@ -336,11 +341,19 @@ def _longest_part(lines: np.ndarray) -> np.ndarray:
     return np.array(parts, dtype=object)
 
 
-def _hotspot_label(hotspots: gpd.GeoDataFrame) -> str:
+def _cell_points(ax: Axes, grid: "Grid") -> float:
+    """Return the side of a cell on the page, in points, near enough to choose how to draw."""
+    extent = ax.get_window_extent()
+    return float(min(extent.width / grid.n_columns, extent.height / grid.n_rows) * 72 / figure_of(ax).dpi)
+
+
+def _hotspot_label(hotspots: gpd.GeoDataFrame, n_outlined: int) -> str:
     kind = "areas" if "n_cells" in hotspots else "cells"
-    first = min(NUMBERED, len(hotspots))
-    numbered = f", the first {first} numbered" if first < len(hotspots) else ", numbered by rank"
-    return f"{len(hotspots):,} hot-spot {kind}{numbered}"
+    total, first = len(hotspots), min(NUMBERED, len(hotspots))
+    if n_outlined < total:
+        return f"the first {first} of {total:,} hot-spot {kind}"
+    numbered = f", the first {first} numbered" if first < total else ", numbered by rank"
+    return f"{total:,} hot-spot {kind}{numbered}"
 
 
 def _corridor_handle(corridor: Any) -> Line2D:
