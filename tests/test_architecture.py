@@ -134,10 +134,11 @@ def test_the_engine_knows_no_maps_and_no_tables():
 
 
 def test_files_have_one_subject():
-    """No utils.py, and no file longer than 600 lines: when it outgrows that, its subject was two."""
+    """No utils.py, and no file longer than 500 lines (kernels, one file a package, 700): else its subject was two."""
     for path in FILES:
         assert path.stem not in {"utils", "helpers", "common", "misc"}
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, path
+        limit = 700 if path.name == "kernels.py" else 500
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= limit, path
 
 
 def test_compiled_code_stands_in_kernels_and_is_exact():

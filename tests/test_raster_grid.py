@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import rtmkc as rtm
 from rtmkc.errors import CapacityError, InputError
-from rtmkc.raster.grid import coverage
+from rtmkc.raster.coverage import coverage
 
 UTM = "EPSG:26915"
 

@@ -13,7 +13,7 @@ _HOME = {
     "dominant_places": "rtmkc.inputs.dominant",
     "read_kcpd_crime": "rtmkc.inputs.kansas_city.crime",
     "read_kc_311": "rtmkc.inputs.kansas_city.requests_311",
-    "StudyArea": "rtmkc.raster.grid",
+    "StudyArea": "rtmkc.raster.area",
     "Grid": "rtmkc.raster.grid",
     "RiskFactor": "rtmkc.raster.factors",
     "Candidates": "rtmkc.raster.candidates",

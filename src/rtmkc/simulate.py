@@ -20,7 +20,8 @@ from rtmkc.checks import check_choice, check_count, check_number, check_positive
 from rtmkc.errors import InputError
 from rtmkc.raster.candidates import ROUNDING
 from rtmkc.raster.factors import RiskFactor
-from rtmkc.raster.grid import Grid, StudyArea
+from rtmkc.raster.area import StudyArea
+from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
 from rtmkc.units import Period, parse_period
 

@@ -85,6 +85,16 @@ class Ledger:
         frame.insert(0, "layer", self.name)
         return frame
 
+    def sentence(self) -> str:
+        """Return the ledger in one line, for messages.
+
+        Examples
+        --------
+        >>> Ledger.of("lights", 10).drop("no coordinates", 10).sentence()
+        '10 rows read, 0 used, 10 dropped: no coordinates'
+        """
+        return ", ".join(line.strip() for line in str(self).split(": ", 1)[1].splitlines())
+
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.read:,} rows read", f"  {self.used:,} used"]
         lines += [f"  {rows:,} merged: {reason}" for reason, rows in self.merged.items()]

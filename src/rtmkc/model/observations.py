@@ -63,7 +63,7 @@ def observe(grid: Grid, incidents: Any, *, exposure: Any = None) -> Observations
     layer, cells = grid.place(incidents)
     if not len(cells):
         raise InputError(
-            f"Invalid incidents {layer.name!r}. None is left to learn from: {layer.ledger}. "
+            f"Invalid incidents {layer.name!r}. None is left to learn from: {layer.ledger.sentence()}. "
             "Check the period, the filter and the coordinates."
         )
     if len(cells) < FEW_INCIDENTS:

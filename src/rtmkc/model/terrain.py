@@ -18,11 +18,12 @@ from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
 from rtmkc.model.why import RiskTerrainModel
+from rtmkc.raster.area import StudyArea
 from rtmkc.raster.candidates import build_candidates, build_curves
 from rtmkc.raster.cog import read_cog, write_cog
 from rtmkc.raster.exposure import measure_exposure
 from rtmkc.raster.factors import RiskFactor
-from rtmkc.raster.grid import Grid, StudyArea
+from rtmkc.raster.grid import Grid
 from rtmkc.storage import created_at, new_folder, write_json
 
 if TYPE_CHECKING:

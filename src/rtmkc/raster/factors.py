@@ -106,7 +106,7 @@ class RiskFactor:
             )
         if not len(layer):
             raise InputError(
-                f"Invalid factor {self.name!r}. Its layer {layer.source!r} has no features left: {layer.ledger}"
+                f"Invalid factor {self.name!r}. Its layer {layer.source!r} has no features left: {layer.ledger.sentence()}"
             )
         projected = layer.to_crs(grid.crs)
         shapes = projected.frame.geometry.to_numpy()

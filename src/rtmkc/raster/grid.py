@@ -1,4 +1,4 @@
-"""StudyArea and Grid: the only place where cell vectors and rasters convert.
+"""Grid: the only place where cell vectors and rasters convert.
 
 A *cell vector* ``(n_cells,)`` holds the cells of the study area in row-major order; a *raster*
 ``(n_rows, n_columns)`` is north up. Cells are half-open squares ``[west, east) x (south, north]``.
@@ -6,7 +6,6 @@ A *cell vector* ``(n_cells,)`` holds the cells of the study area in row-major or
 
 import warnings
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -14,138 +13,15 @@ import numpy as np
 import pyproj
 import shapely
 from affine import Affine
-from shapely.geometry.base import BaseGeometry
 
 from rtmkc.errors import CapacityError, DataWarning, InputError
-from rtmkc.inputs.layers import Layer, as_layer, read_layer
+from rtmkc.inputs.layers import Layer, as_layer
+from rtmkc.raster.area import StudyArea
+from rtmkc.raster.coverage import coverage
 from rtmkc.units import format_length, parse_length
 
 MAX_CELLS = 50_000_000
 """Cells of the bounding box that fit in memory beside their codes; larger grids are refused before building."""
-WEB_MERCATOR = 3857
-
-
-@dataclass(frozen=True)
-class StudyArea:
-    """The area that is studied: a polygon in a projected system whose unit is the metre.
-
-    Make one with `from_file` or `from_geometry`, which choose the projection and say so.
-
-    Attributes
-    ----------
-    geometry : Polygon or MultiPolygon
-        Valid, in metres.
-    crs : pyproj.CRS
-        Projected, in metres.
-    name : str
-        For titles.
-    notes : tuple of str
-        What was decided when the area was made.
-    source, sha256 : str or None
-        The file it came from and its hash.
-
-    Examples
-    --------
-    >>> import shapely
-    >>> area = StudyArea.from_geometry(shapely.box(0, 0, 300, 200), crs="EPSG:26915")
-    >>> area.area_m2
-    60000.0
-    """
-
-    geometry: BaseGeometry
-    crs: pyproj.CRS
-    name: str = "study area"
-    notes: tuple[str, ...] = ()
-    source: str = "memory"
-    sha256: str | None = None
-
-    @property
-    def area_m2(self) -> float:
-        """Area in square metres."""
-        return float(self.geometry.area)
-
-    @classmethod
-    def from_file(
-        cls, path: str | Path, *, name: str | None = None, crs: Any = None, study_crs: Any = None
-    ) -> "StudyArea":
-        """Read the boundary from any polygon file; several polygons are united.
-
-        Parameters
-        ----------
-        path : path
-            GeoJSON, GeoPackage, Shapefile, GeoParquet ...
-        name : str, optional
-            What the area is called in titles; default the name of the file.
-        crs : optional
-            The system of the file, if the file does not say.
-        study_crs : optional
-            The projected system to work in. Default: the system of the file if it is projected in
-            metres, else the UTM zone of the area.
-
-        Raises
-        ------
-        InputError
-            If the file has no polygons or no system, or `study_crs` is geographic or EPSG:3857.
-        """
-        return cls.from_layer(read_layer(path, name=name or Path(path).stem, crs=crs), study_crs=study_crs)
-
-    @classmethod
-    def from_layer(cls, layer: Any, *, study_crs: Any = None) -> "StudyArea":
-        """Unite the polygons of a layer or GeoDataFrame; see `from_file`."""
-        layer = as_layer(layer, name="study area")
-        polygons = layer.frame.geometry[layer.frame.geom_type.isin(["Polygon", "MultiPolygon"])]
-        if polygons.empty:
-            found = ", ".join(sorted(set(layer.frame.geom_type))) or "nothing"
-            raise InputError(
-                f"Invalid boundary {layer.source!r}. A study area is made of polygons, and the layer holds: {found}."
-            )
-        united = shapely.union_all(shapely.make_valid(polygons.to_numpy()))
-        area = cls.from_geometry(united, crs=layer.frame.crs, study_crs=study_crs, name=layer.name)
-        return cls(area.geometry, area.crs, area.name, layer.notes + area.notes, layer.source, layer.sha256)
-
-    @classmethod
-    def from_geometry(
-        cls, geometry: BaseGeometry, *, crs: Any, study_crs: Any = None, name: str = "study area"
-    ) -> "StudyArea":
-        """Make a study area of a polygon in the system `crs`; see `from_file`."""
-        if crs is None:
-            raise InputError(
-                "Invalid crs None. The boundary has no coordinate reference system; "
-                "name it, for example crs='EPSG:4326' for longitude and latitude."
-            )
-        frame = gpd.GeoSeries([shapely.make_valid(geometry)], crs=crs)
-        notes: list[str] = []
-        if study_crs is None and _is_metric(frame.crs):
-            target = pyproj.CRS(frame.crs)
-        elif study_crs is None:
-            if frame.crs.to_epsg() == WEB_MERCATOR:
-                raise InputError(
-                    "Invalid study crs 'EPSG:3857'. Its metres are stretched (29 % at 39 degrees north); "
-                    "name a projected system in metres with study_crs=, such as the UTM zone of the city."
-                )
-            target = frame.estimate_utm_crs()
-            notes.append(
-                f"projected from {frame.crs.name} to {target.name} ({target.to_string()}), in metres"
-            )
-        else:
-            target = pyproj.CRS(study_crs)
-            if target.to_epsg() == WEB_MERCATOR or not _is_metric(target):
-                raise InputError(
-                    f"Invalid study_crs {target.to_string()!r}. The study needs a projected system in metres other "
-                    "than EPSG:3857; leave it out to let the UTM zone of the area be chosen."
-                )
-        geometry = _only_polygons(frame.to_crs(target).iloc[0])
-        if geometry.is_empty or geometry.area <= 0:
-            raise InputError("Invalid boundary. It has no area; a study area is made of polygons.")
-        if not np.all(np.isfinite(geometry.bounds)):
-            raise InputError(
-                "Invalid boundary. Its coordinates do not fit its coordinate reference system; check for swapped "
-                "longitude and latitude, or a wrong crs."
-            )
-        return cls(geometry, target, name, tuple(notes))
-
-    def __repr__(self) -> str:
-        return f"StudyArea({self.name!r}, {self.area_m2 / 1e6:,.1f} km2, {self.crs.to_string()})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,13 +129,12 @@ class Grid:
                 f"at most {MAX_CELLS:,} fit in memory. Choose a cell of at least "
                 f"{np.sqrt((east - west) * (north - south) / MAX_CELLS):,.1f} m, and check the unit of the block length."
             )
-        geometry, closed = _close_small_holes(area.geometry, size**2)
+        closed_area, closed = area.without_small_holes(size**2)
         if closed:
             notes.append(f"{closed:,} holes smaller than a cell closed")
         top = south + n_rows * size
-        share = coverage(geometry, west, top, size, n_rows, n_columns)
+        share = coverage(closed_area.geometry, west, top, size, n_rows, n_columns)
         inside = share > 0
-        closed_area = StudyArea(geometry, area.crs, area.name, area.notes, area.source, area.sha256)
         return cls(
             closed_area,
             size,
@@ -434,76 +309,6 @@ class Grid:
         )
 
 
-def coverage(
-    geometry: BaseGeometry, west: float, north: float, cell_size: float, n_rows: int, n_columns: int
-) -> np.ndarray:
-    """Return the exact share of every raster cell that a polygon covers.
-
-    Parameters
-    ----------
-    geometry : Polygon or MultiPolygon
-        In metres.
-    west, north : float
-        Outer corner of the raster in metres.
-    cell_size : float
-        Side of a cell in metres.
-    n_rows, n_columns : int
-        Shape of the raster.
-
-    Returns
-    -------
-    ndarray of float, shape (n_rows, n_columns)
-        Between 0 and 1.
-
-    Notes
-    -----
-    The polygon is quartered with its box until a box is empty, full or one cell, so that only cells on
-    the boundary are ever intersected, each with a small piece of it.
-    """
-    share = np.zeros((n_rows, n_columns))
-    pieces = np.array([geometry], dtype=object)
-    boxes = np.array([[0, n_rows, 0, n_columns]])
-    while len(boxes):
-        box_area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]) * cell_size**2
-        filled = shapely.area(pieces) / box_area
-        full = filled > 1 - 1e-12
-        for first_row, last_row, first_column, last_column in boxes[full]:
-            share[first_row:last_row, first_column:last_column] = 1.0
-        single = ~full & ((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]) == 1)
-        # Below a millionth of a cell a share is rounding of the boundary's coordinates, not area.
-        share[boxes[single, 0], boxes[single, 2]] = np.where(filled[single] > 1e-6, filled[single], 0.0)
-        split = ~full & ~single & (filled > 0)
-        boxes, pieces = _quarter(boxes[split], pieces[split], west, north, cell_size)
-    return share
-
-
-def _quarter(
-    boxes: np.ndarray, pieces: np.ndarray, west: float, north: float, cell_size: float
-) -> tuple[np.ndarray, np.ndarray]:
-    if not len(boxes):
-        return boxes, pieces
-    first_row, last_row, first_column, last_column = boxes.T
-    middle_row = np.maximum((first_row + last_row) // 2, first_row + 1)
-    middle_column = np.maximum((first_column + last_column) // 2, first_column + 1)
-    quarters, parents = [], []
-    for rows in ((first_row, middle_row), (middle_row, last_row)):
-        for columns in ((first_column, middle_column), (middle_column, last_column)):
-            quarters.append(np.column_stack([*rows, *columns]))
-            parents.append(pieces)
-    boxes, pieces = np.concatenate(quarters), np.concatenate(parents)
-    real = (boxes[:, 1] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 2])
-    boxes, pieces = boxes[real], pieces[real]
-    squares = shapely.box(
-        west + boxes[:, 2] * cell_size,
-        north - boxes[:, 1] * cell_size,
-        west + boxes[:, 3] * cell_size,
-        north - boxes[:, 0] * cell_size,
-    )
-    pieces = shapely.intersection(pieces, squares)
-    occupied = shapely.area(pieces) > 0
-    return boxes[occupied], pieces[occupied]
-
-
 def suggest_block_length(streets: Any, area: StudyArea) -> float:
     """Return the median length in metres of the blocks of a street layer inside the area.
 
@@ -549,31 +354,9 @@ def _single_points(layer: Layer) -> Layer:
     )
 
 
-def _is_metric(crs: pyproj.CRS) -> bool:
-    crs = pyproj.CRS(crs)
-    return (
-        crs.is_projected and crs.to_epsg() != WEB_MERCATOR and crs.axis_info[0].unit_conversion_factor == 1.0
-    )
-
-
 def _steps(extent: float, size: float) -> int:
     # An extent that is a whole number of cells up to rounding must not gain a row of slivers.
     return max(1, int(np.ceil(extent / size - 1e-9)))
-
-
-def _only_polygons(geometry: BaseGeometry) -> BaseGeometry:
-    parts = shapely.get_parts(geometry)
-    return shapely.union_all(parts[np.isin(shapely.get_type_id(parts), [3, 6])])
-
-
-def _close_small_holes(geometry: BaseGeometry, smallest: float) -> tuple[BaseGeometry, int]:
-    closed, parts = 0, []
-    for polygon in shapely.get_parts(geometry):
-        holes = [shapely.Polygon(ring) for ring in polygon.interiors]
-        kept = [hole.exterior for hole in holes if hole.area >= smallest]
-        closed += len(holes) - len(kept)
-        parts.append(shapely.Polygon(polygon.exterior, kept))
-    return (parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)), closed
 
 
 def _why_no_overlap(layer: Layer, grid: Grid) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import shapely
 
 from rtmkc.checks import check_positive
-from rtmkc.raster.grid import Grid, coverage
+from rtmkc.raster.coverage import coverage
+from rtmkc.raster.grid import Grid
 from rtmkc.raster.kernels import splat_distance, splat_quartic
 
 
@@ -32,7 +33,7 @@ def nearest_distance(grid: Grid, geometries: np.ndarray, reach: float) -> np.nda
     Examples
     --------
     >>> import shapely
-    >>> from rtmkc.raster.grid import StudyArea
+    >>> from rtmkc.raster.area import StudyArea
     >>> grid = Grid.cover(StudyArea.from_geometry(shapely.box(0, 0, 40, 10), crs="EPSG:26915"), cell_size=10)
     >>> nearest_distance(grid, shapely.points([[5.0, 5.0]]), reach=25)
     array([ 0., 10., 20., inf])

@@ -13,7 +13,8 @@ from rtmkc.inputs.layers import PROVENANCES, Layer, read_layer
 from rtmkc.places.hotspots import DEFAULT_AREA_SHARE
 from rtmkc.raster.exposure import Exposure
 from rtmkc.raster.factors import RiskFactor
-from rtmkc.raster.grid import Grid, StudyArea
+from rtmkc.raster.area import StudyArea
+from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length, parse_period
 
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")

@@ -103,7 +103,7 @@ def allocate(
     A cell between two streets, one twice as long as the other at the same distance.
 
     >>> import geopandas as gpd
-    >>> from rtmkc.raster.grid import StudyArea
+    >>> from rtmkc.raster.area import StudyArea
     >>> grid = Grid.cover(StudyArea.from_geometry(shapely.box(0, 0, 100, 100), crs=32615), cell_size=100)
     >>> wkt = ["LINESTRING (0 40, 0 60)", "LINESTRING (100 30, 100 70)"]
     >>> lines = gpd.GeoDataFrame(geometry=shapely.from_wkt(wkt), crs=32615)
