@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from glum import GeneralizedLinearRegressor
 
+from rtmkc.engine import path as path_module
 from rtmkc.engine.path import fit_path
 from rtmkc.engine.sweeps import Design
-from rtmkc.errors import InputError
+from rtmkc.errors import InputError, ModelWarning
 
 
 def make_city(seed=0, n_cells=20_000, n_factors=6):
@@ -189,6 +190,27 @@ def test_columns_nearly_parallel_to_the_intercept():
     assert path.kkt.max() <= 1e-8
     assert path.n_sweeps < 500
     np.testing.assert_allclose(path.coefs, centred.coefs, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [21, 36, 85])
+def test_folds_far_from_the_full_fit(seed):
+    """Folds whose curvature is far from that of all rows, at large coefficients, reach the optimum too."""
+    random = np.random.RandomState(seed)
+    matrix = np.column_stack([random.normal(50, 30, 30), random.normal(0, 30, 30), np.arange(30) < 3])
+    counts = random.poisson(random.gamma(0.3, 20, 30)).astype(float)
+    counts[:3] = [0, 40, 0]
+    path = fit_path(Design.from_matrix(matrix), counts, folds=np.arange(30) % 2, l1_ratio=1.0, n_lambdas=30)
+    assert path.kkt.max() <= 1e-8
+    assert path.n_sweeps < 2000
+
+
+def test_what_was_not_reached_is_warned_of(city, monkeypatch):
+    """A path that had to stop early says so, with the violation that remains."""
+    design, counts, _ = city
+    monkeypatch.setattr(path_module, "MAX_ITERATIONS", 2)
+    with pytest.warns(ModelWarning, match="penalties stopped at a violation"):
+        path = fit_path(design, counts, n_lambdas=5)
+    assert path.kkt.max() > 1e-8
 
 
 def test_given_penalties_are_used_largest_first(city):

@@ -176,9 +176,9 @@ def sweep_block(
 @_compile
 def hessian_block(
     first: Any, pointer: Any, origin: Any, target: Any, contribution: Any, intercept: Any, exposure: Any,
-    column_start: Any, column_end: Any, value_start: Any, values: Any, hessian: Any,
+    fold: Any, left_out: int, column_start: Any, column_end: Any, value_start: Any, values: Any, hessian: Any,
 ) -> None:  # fmt: skip
-    """Add the upper triangle of sum mu x x' of one block; x = 1 and then the chosen columns.
+    """Add the upper triangle of sum mu x x' of one block, but for one fold; x = 1 and then the columns.
 
     A level switches the chosen columns [column_start, column_end) of its variable to the numbers at
     `value_start` in `values`. Cells between two changes of x are added at once.
@@ -212,16 +212,17 @@ def hessian_block(
         mean = math.exp(min(max(running, -700.0), 700.0))
         if exposure.size > 0:
             mean *= exposure[cell]
-        pending += mean
+        if fold.size == 0 or fold[cell] != left_out:
+            pending += mean
     _add_outer(hessian, row, pending)
 
 
 @_compile
 def pair_block(
     first: Any, pointer: Any, origin: Any, target: Any, contribution: Any, intercept: Any, exposure: Any,
-    variable: Any, place: Any, pairs: Any,
+    fold: Any, left_out: int, variable: Any, place: Any, pairs: Any,
 ) -> None:  # fmt: skip
-    """Add mu of one block to every pair of levels that a cell is in; the upper triangle of `pairs`.
+    """Add mu of one block, but for one fold, to every pair of levels a cell is in; upper triangle.
 
     `variable` is the chosen variable of a level (-1: not chosen), `place` its row of `pairs` (-1: its columns
     are all zero). Row 0 of `pairs` is the intercept, a level that every cell is in.
@@ -264,7 +265,8 @@ def pair_block(
         mean = math.exp(min(max(running, -700.0), 700.0))
         if exposure.size > 0:
             mean *= exposure[cell]
-        pending += mean
+        if fold.size == 0 or fold[cell] != left_out:
+            pending += mean
 
 
 @_compile
@@ -358,8 +360,8 @@ def correct(hessian: Any, step: Any, change: Any) -> None:
             product[i] += hessian[i, j] * step[j]
         expected += step[i] * product[i]
         seen += step[i] * change[i]
-    # Tiny changes are rounding; a ratio far from 1 is noise, not curvature.
-    if expected <= 1e-24 or seen <= 0.05 * expected or seen >= 20.0 * expected:
+    # Tiny changes are rounding; a ratio very far from 1 is noise, not curvature.
+    if expected <= 1e-24 or seen <= 1e-4 * expected or seen >= 1e4 * expected:
         return
     for i in range(size):
         for j in range(size):
@@ -605,6 +607,9 @@ def fit_rows(
         score[:] = trial_score
         information[:] = trial_information
         likelihood = value
-        if moved <= 1e-7 or gain <= 1e-20 * (1.0 + abs(likelihood)):
+        # A direction that the counts do not determine (dependent columns, all separated) never settles; what
+        # it could still gain is rounding.
+        enough = 1e-16 if iteration < 40 else 1e-9
+        if moved <= 1e-7 or gain <= enough * (1.0 + abs(likelihood)):
             return likelihood, iteration + 1, True
     return likelihood, max_iterations, False

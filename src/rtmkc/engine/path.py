@@ -1,5 +1,6 @@
 """Elastic-net Poisson path with cross validation: all folds and the full fit move in lockstep."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from rtmkc.engine.sweeps import (
     SweepSums,
     thread_map,
 )
-from rtmkc.errors import InputError
+from rtmkc.errors import InputError, ModelWarning
 
 MAX_ITERATIONS = 200
 REFRESH_AFTER = 6
@@ -126,6 +127,11 @@ def fit_path(
     InputError
         If an argument cannot be used, there are no incidents, or the cells outside a fold hold none.
 
+    Warns
+    -----
+    ModelWarning
+        If a penalty stopped above the tolerance; `PathFit.kkt` says where.
+
     Notes
     -----
     Minimises ``sum(w (mu - y eta)) / N + lambda (l1_ratio |b|_1 + (1 - l1_ratio) / 2 |b|_2^2)`` with
@@ -192,6 +198,14 @@ def _walk(solver: "_Lockstep", penalties: Floats, progress: Callable[[int, int],
     sizes = sweep.total_weight[-1] - sweep.total_weight[:-1]
     best = one_se = None
     cv_mean = cv_se = np.empty(0)
+    missed = int((kkt > solver.tolerance).sum())
+    if missed:
+        warnings.warn(
+            f"{missed} of {n_lambdas} penalties stopped at a violation of up to {kkt.max():.1e} per cell, above "
+            f"the tolerance {solver.tolerance:.1e}. Rescale columns with large values or raise lambda_ratio.",
+            ModelWarning,
+            stacklevel=3,
+        )
     if sweep.n_folds:
         cv_mean, cv_se, best, one_se = _summarise(cv_deviance, sizes)
         for number in {best, one_se}:
@@ -298,6 +312,8 @@ class _Lockstep:
             stalled = iteration > 0 and iteration % REFRESH_AFTER == 0
             if outside.any() or stalled:
                 self._take_hessian(self._active() | outside | self._strong(0.6 * self.l1_ratio * penalty))
+            if stalled:
+                self._take_own_hessians(violations)
             if not self._step(violations):
                 break
         return worst
@@ -339,6 +355,14 @@ class _Lockstep:
         full = self.sweep.hessian(self._working, self.coefs[-1], float(self.intercepts[-1]))
         level = self.sums.mean_sum / self.sweep.total_weight
         self._hessians = (level / level[-1])[:, np.newaxis, np.newaxis] * full
+
+    def _take_own_hessians(self, violations: Floats) -> None:
+        """Give every lane that still violates its own Hessian: that of the full fit is far from it."""
+        for lane in np.flatnonzero(violations[:-1].max(axis=1) > self.tolerance):
+            self.n_hessians += 1
+            self._hessians[lane] = self.sweep.hessian(
+                self._working, self.coefs[lane], float(self.intercepts[lane]), lane=int(lane)
+            )
 
     def _step(self, violations: Floats) -> bool:
         """Take one quasi-Newton step in every lane that still violates; False if none could improve."""

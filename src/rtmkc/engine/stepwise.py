@@ -398,8 +398,9 @@ class _Search:
         null = self._refit(self._base((), None), "null", -1)
         current, steps = null, []
         while True:
-            swaps = self._swaps(current)
-            moves = [*self._adds(current), *self._drops(current)]
+            bases = {column: self._without(current, column) for column in current.columns}
+            swaps = self._swaps(bases)
+            moves = [*self._adds(current), *self._drops(bases)]
             moves += [move for some in swaps.values() for move in some]
             best = _lowest(moves)
             if best is None or best.bic >= current.bic - _SAME * abs(current.bic):
@@ -427,19 +428,19 @@ class _Search:
         columns = self.allowed[~np.isin(self.group[self.allowed], taken)]
         return self._try(self._base(current.columns, current.point), columns, "add")
 
-    def _drops(self, current: _Move) -> list[_Move]:
+    def _drops(self, bases: dict[int, _Base]) -> list[_Move]:
         moves = []
-        for column in current.columns:
-            move = self._refit(self._without(current, column), "drop", column)
+        for column, base in bases.items():
+            move = self._refit(base, "drop", column)
             if self._is_admissible(move.columns, move.point):
                 moves.append(move)
         return moves
 
-    def _swaps(self, current: _Move) -> dict[int, list[_Move]]:
+    def _swaps(self, bases: dict[int, _Base]) -> dict[int, list[_Move]]:
         swaps = {}
-        for column in current.columns:
+        for column, base in bases.items():
             others = self.allowed[(self.group[self.allowed] == self.group[column]) & (self.allowed != column)]
-            swaps[column] = self._try(self._without(current, column), others, "swap") if others.size else []
+            swaps[column] = self._try(base, others, "swap") if others.size else []
         return swaps
 
     def _without(self, current: _Move, column: int) -> _Base:

@@ -156,25 +156,28 @@ class PoissonSweep:
         n_lanes = self.n_lanes
         return histogram[:, :n_lanes], inside[:n_lanes], outside[:n_lanes]
 
-    def hessian(self, columns: Integers, coef: Floats, intercept: float) -> Floats:
-        """Return the Hessian over intercept and `columns` (ascending) at one point, over all cells.
+    def hessian(self, columns: Integers, coef: Floats, intercept: float, *, lane: int = -1) -> Floats:
+        """Return the Hessian over intercept and `columns` (ascending) at one point, over the cells of a lane.
 
-        Shape ``(1 + len(columns),) * 2``; divided by the total weight, as the objective is.
+        Shape ``(1 + len(columns),) * 2``; divided by the lane's weight, as the objective is. The last lane,
+        the default, has all cells.
         """
         chosen = np.asarray(columns, dtype=np.int64)
         contribution = np.asarray(self._levels @ coef)
+        # No cell is in the fold numbered like the last lane.
+        left_out = lane % self.n_lanes
+        at = _Point(self._source, contribution, float(intercept), left_out)
         involved = np.unique(self._variable_of_column[chosen])
         n_levels = sum(len(self._tables[variable]) for variable in involved)
         if n_levels > MAX_PAIRED_LEVELS:
-            hessian = self._hessian_by_cell(contribution, float(intercept), chosen)
+            hessian = self._hessian_by_cell(at, chosen)
         else:
             variable, place, rows = self._distinct_rows(chosen)
-            arguments = self._source, contribution, float(intercept), variable, place, len(rows)
-            pairs = self._add_up(partial(_block_pairs, *arguments), len(rows))
+            pairs = self._add_up(partial(_block_pairs, at, variable, place, len(rows)), len(rows))
             # What levels add to each other becomes what columns do.
             turn = sparse.csr_array(rows)
             hessian = np.asarray(turn.T @ (turn.T @ pairs).T)
-        return np.asarray(hessian / self.total_weight[-1])
+        return np.asarray(hessian / self.total_weight[left_out])
 
     def _distinct_rows(self, columns: Integers) -> tuple[Integers, Integers, Floats]:
         """Number the distinct rows that the chosen columns take, over all variables.
@@ -207,12 +210,10 @@ class PoissonSweep:
         none = np.empty(0, dtype=np.int64)
         return np.concatenate([none, *variables]), np.concatenate([none, *places]), np.concatenate(rows)
 
-    def _hessian_by_cell(self, contribution: Floats, intercept: float, columns: Integers) -> Floats:
+    def _hessian_by_cell(self, at: "_Point", columns: Integers) -> Floats:
         """Sum mu x x' cell by cell: the way of columns with very many distinct values."""
-        function = partial(
-            _block_hessian, self._source, contribution, intercept, self._spans(columns), 1 + columns.size
-        )
-        return self._add_up(function, 1 + columns.size)
+        size = 1 + columns.size
+        return self._add_up(partial(_block_hessian, at, self._spans(columns), size), size)
 
     def _add_up(self, function: Callable[[int], Floats], size: int) -> Floats:
         total = np.zeros((size, size))
@@ -259,41 +260,38 @@ def _block_sums(
     return runs.levels, np.hstack(histograms), inside.ravel(), outside.ravel()
 
 
-def _block_pairs(
-    source: BlockSource,
-    contribution: Floats,
-    intercept: float,
-    variable: Integers,
-    place: Integers,
-    size: int,
-    number: int,
-) -> Floats:
-    block = source.load(number)
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Where a Hessian is taken: over which cells, at which coefficients."""
+
+    source: BlockSource
+    contribution: Floats
+    intercept: float
+    left_out: int
+
+
+def _block_pairs(at: _Point, variable: Integers, place: Integers, size: int, number: int) -> Floats:
+    block = at.source.load(number)
     runs = block.runs
     pairs = np.zeros((size, size))
     kernels.pair_block(
         runs.first, runs.pointer, runs.origin, runs.target,
-        contribution[runs.levels], intercept, block.exposure,
+        at.contribution[runs.levels], at.intercept, block.exposure, block.fold, at.left_out,
         variable[runs.levels], place[runs.levels], pairs,
     )  # fmt: skip
     return pairs
 
 
 def _block_hessian(
-    source: BlockSource,
-    contribution: Floats,
-    intercept: float,
-    spans: tuple[Integers, Integers, Integers, Floats],
-    size: int,
-    number: int,
+    at: _Point, spans: tuple[Integers, Integers, Integers, Floats], size: int, number: int
 ) -> Floats:
-    block = source.load(number)
+    block = at.source.load(number)
     runs = block.runs
     start, end, value_start, values = spans
     hessian = np.zeros((size, size))
     kernels.hessian_block(
         runs.first, runs.pointer, runs.origin, runs.target,
-        contribution[runs.levels], intercept, block.exposure,
+        at.contribution[runs.levels], at.intercept, block.exposure, block.fold, at.left_out,
         start[runs.levels], end[runs.levels], value_start[runs.levels], values, hessian,
     )  # fmt: skip
     return hessian
