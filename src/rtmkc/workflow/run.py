@@ -1,11 +1,14 @@
 """A whole run: a study in, one folder of results out."""
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from rtmkc.errors import OutputError
 from rtmkc.inputs.ledger import Ledger
@@ -122,38 +125,51 @@ def run(
         say("writing", 0, 1)
         ledgers = terrain.models.ledgers()
         ledgers += [layer.ledger for layer in (streets, names, treated) if layer is not None]
-        write_table(folder / "weights.csv", terrain.weights)
-        if comparison is not None:
-            write_table(folder / "weights_without_exposure.csv", comparison)
-        write_table(folder / "hotspots.csv", hotspots)
-        write_table(folder / "corridors.csv", corridors)
-        write_geojson(folder / "corridors.geojson", corridors)
-        write_risk_raster(folder / "risk.tif", terrain)
-        write_gpkg(
-            folder / "rtmkc.gpkg",
-            terrain,
-            hotspots=hotspots,
-            areas=areas,
-            corridors=corridors,
-            treated=treated,
-        )
-        write_report(
-            folder / "report.html",
-            terrain,
-            title=study.study.name,
-            hotspots=hotspots,
-            areas=areas,
-            corridors=corridors,
-            ledgers=ledgers,
-            streets=network,
-            treated=treated,
-            exposure_comparison=comparison,
-        )
-        terrain.save(folder / "model")
+        with _writing(Path(output)):
+            write_table(folder / "weights.csv", terrain.weights)
+            if comparison is not None:
+                write_table(folder / "weights_without_exposure.csv", comparison)
+            write_table(folder / "hotspots.csv", hotspots)
+            write_table(folder / "corridors.csv", corridors)
+            write_geojson(folder / "corridors.geojson", corridors)
+            write_risk_raster(folder / "risk.tif", terrain)
+            write_gpkg(
+                folder / "rtmkc.gpkg",
+                terrain,
+                hotspots=hotspots,
+                areas=areas,
+                corridors=corridors,
+                treated=treated,
+            )
+            write_report(
+                folder / "report.html",
+                terrain,
+                title=study.study.name,
+                hotspots=hotspots,
+                areas=areas,
+                corridors=corridors,
+                ledgers=ledgers,
+                streets=network,
+                treated=treated,
+                exposure_comparison=comparison,
+            )
+            terrain.save(folder / "model")
         places = {"hotspots": hotspots.attrs["statement"], "corridors": corridors.attrs["statement"]}
         write_json(folder / "manifest.json", describe_run(study, folder, terrain.facts, ledgers, places))
         say("writing", 1, 1)
     return Results(Path(output), terrain, hotspots, areas, corridors, ledgers)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Let a full disk be one kind of error: GDAL and SQLite have their own for it."""
+    try:
+        yield
+    except (DataSourceError, DataLayerError, FeatureError, sqlite3.Error) as error:
+        raise OutputError(
+            f"Invalid output {str(folder)!r}. It cannot be written: {str(error).rstrip('.')}. Nothing was left "
+            "behind; choose another place or free some space."
+        ) from error
 
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:
