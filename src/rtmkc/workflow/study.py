@@ -11,9 +11,9 @@ from rtmkc.checks import check_count, check_share, check_unique
 from rtmkc.errors import InputError, StudyError
 from rtmkc.inputs.layers import PROVENANCES, Layer, read_layer
 from rtmkc.places.hotspots import DEFAULT_AREA_SHARE
+from rtmkc.raster.area import StudyArea
 from rtmkc.raster.exposure import Exposure
 from rtmkc.raster.factors import RiskFactor
-from rtmkc.raster.area import StudyArea
 from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length, parse_period
 
@@ -341,18 +341,19 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         A Shapefile brings the files beside it. Of a file that lies elsewhere on the machine only the end of
         its path is named.
         """
+        written = [self.study.boundary, *(file for one in self._layers().values() for file in one.paths())]
         files: dict[str, Path] = {}
-        for name in dict.fromkeys(
-            [self.study.boundary, *(f for one in self._layers().values() for f in one.paths())]
-        ):
+        # Names as written come first: they are unique, and what lies elsewhere gives way to them.
+        for name in sorted(dict.fromkeys(written), key=lambda name: Path(name).is_absolute()):
             path = Path(self.folder) / name
             beside = [path.with_suffix(end) for end in SHAPEFILE] if path.suffix.lower() == ".shp" else []
             for file in [path, *(other for other in beside if other.is_file())]:
-                shown = file.name if Path(name).is_absolute() else Path(name).with_name(file.name).as_posix()
-                parents = list(file.resolve().parents)
-                while shown in files and files[shown] != file and parents:
-                    shown = f"{parents.pop(0).name}/{shown}"
-                files[shown] = file
+                shown, parents = Path(name).with_name(file.name), list(file.parents)
+                if shown.is_absolute():
+                    shown = Path(file.name)
+                while shown.as_posix() in files and parents:
+                    shown = parents.pop(0).name / shown
+                files[shown.as_posix()] = file
         return files
 
 
