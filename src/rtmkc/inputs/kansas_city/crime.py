@@ -1,4 +1,4 @@
-"""Crime reports of the Kansas City police (KCPD), in the layouts since 2019."""
+"""Crime reports of the Kansas City police (KCPD), in the layouts of all years since 2009."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from rtmkc.errors import InputError
 from rtmkc.inputs import dates
 from rtmkc.inputs.columns import loose
 from rtmkc.inputs.kansas_city import portal
+from rtmkc.inputs.kansas_city.offences import resolve_codes
 from rtmkc.inputs.layers import Layer, finish
 from rtmkc.inputs.reading import Reading
 from rtmkc.inputs.selection import Places, Where
@@ -33,13 +34,14 @@ _ALIASES = {
     "rep_dist": ("repdist", "repdist1"),
     "area": ("area", "area1"),
     "dv_flag": ("dvflag",),
+    "involved_number": ("invlno",),
     "involvement": ("involvement",),
     "firearm": ("firearmusedflag", "firearmused", "firearmflag"),
-    "location": ("location", "thegeom", "geometry", "point"),
+    "location": ("location", "location1", "thegeom", "geometry", "point"),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon", "long", "lng"),
 }
-_CODES = ("report_no", "ibrs", "zip_code", "beat", "rep_dist")
+_CODES = ("report_no", "offense", "ibrs", "zip_code", "beat", "rep_dist")
 
 
 def read_kcpd_crime(
@@ -54,16 +56,19 @@ def read_kcpd_crime(
     firearm: bool | None = None,
     exclude_places: Places | None = None,
 ) -> Layer:
-    """Return the incidents of KCPD crime tables since 2019: one feature an incident, not a person.
+    """Return the incidents of KCPD crime tables of any years since 2009: one feature an incident, not a person.
 
     Parameters
     ----------
     source : path, frame, or a list of them
-        Yearly tables of data.kcmo.org as CSV, JSON, GeoJSON or Parquet. Columns are matched loosely.
+        Yearly tables of data.kcmo.org as CSV, JSON, GeoJSON or Parquet, in any mixture of years. Columns are
+        matched loosely.
     name : str
         Name of the layer.
     ibrs : str or list of str, optional
-        Codes wanted, such as ``["13A", "120", "09A"]``. Better than the text of the offence, which drifts.
+        Codes wanted, such as ``["13A", "120", "09A"]``, or names for them: "violence" (09A, 13A and 120),
+        "homicide", "aggravated assault", "robbery", "burglary", "theft from vehicle", "vehicle theft" and
+        others. Better than the text of the offence, which drifts.
     where : str or mapping, optional
         Rows wanted, in the names below; for `involvement` this is the only use.
     period, hours, weekdays : optional
@@ -76,14 +81,15 @@ def read_kcpd_crime(
     Returns
     -------
     Layer
-        Points in EPSG:4326, provenance "policing". Columns: `report_no`, `occurred`, `reported`, `ibrs`,
-        `offense`, `description`, `dv_flag`, `firearm` and what else the table has; the index numbers the
-        rows of all tables from 0.
+        Points in EPSG:4326, provenance "policing". Columns: `report_no`, `occurred`, `reported`, `until`,
+        `ibrs`, `offense` (text), `offense_code` (to 2018), `description`, `dv_flag`, `firearm` and what
+        else the table has; the index numbers the rows of all tables from 0.
 
     Raises
     ------
     InputError
-        If a table is not one of KCPD or has an older layout, or an argument does not fit.
+        If a table is not one of KCPD, has no places or dates, or an argument does not fit. Shootings are
+        asked for as ``ibrs=["09A", "13A"], firearm=True``: no code is theirs alone.
 
     Warns
     -----
@@ -93,19 +99,21 @@ def read_kcpd_crime(
     Notes
     -----
     The tables hold one row a person involved. Rows with one report number and one IBRS code (or offence,
-    where the code is blank) are one incident; a row with a usable place is preferred, and flags count if
-    any of the rows has them. `occurred` is From_Date, or the report date where From_Date is missing,
-    unreadable, or later than the day after the report. Without `period`, the layer's period is that of
-    the report dates, because a yearly table is a year of reports. Race, sex and age are never kept.
+    where the code is blank) are one incident, also if they stand in tables of several years; a row with a
+    usable place is preferred, and flags count if any of the rows has them. To 2018 the offence is a number
+    and its text stands in the description. `occurred` is From_Date, or the report date where From_Date is
+    missing, unreadable, or later than the day after the report. Without `period`, the layer's period is
+    that of the report dates, because a yearly table is a year of reports. Race, sex and age are never kept.
     """
     reading = portal.open_tables(source, name=name, aliases=_ALIASES, check_layout=_check_layout)
+    wanted = None if ibrs is None else resolve_codes(ibrs)
     _tidy(reading)
     _date(reading)
     portal.locate(reading)
     reading.marks["key"] = _incident(reading.frame)
     _spread_flags(reading)
     reading.select(where)
-    _select_codes(reading, ibrs)
+    _select_codes(reading, ibrs, wanted)
     _select_firearm(reading, firearm)
     if hours is not None:
         reading.drop(~reading.marks["timed"], "time of day missing or unreadable", fault=True)
@@ -113,31 +121,21 @@ def read_kcpd_crime(
     portal.collapse(reading, within="another row (person) of the same incident")
     portal.drop_unplaced(reading)
     reading.exclude(exclude_places)
-    reading.frame = reading.frame.drop(columns="involvement", errors="ignore")
+    reading.frame = reading.frame.drop(columns=["involvement", "involved_number"], errors="ignore")
     return finish(reading, provenance="policing", stacklevel=2)
 
 
 def _check_layout(columns: Iterable[str], what: str) -> None:
     names = {loose(column) for column in columns}
-    supported = "read_kcpd_crime reads the tables since 2019"
     if not names & {"reportno", "report", "reportnumber"} or not names & {"offense", "offence", "ibrs"}:
         raise InputError(
-            f"Invalid KCPD table {what!r}. It has no report number with an offence or IBRS code; "
-            f"{supported}. Read any other table with read_layer."
+            f"Invalid KCPD table {what!r}. It has no report number with an offence or IBRS code, which every "
+            "KCPD table since 2009 has. Read any other table with read_layer."
         )
-    older = None
-    if "location1" in names:
-        older = "2015 or 2016" if "latitude" in names else "2009 to 2014"
-    elif "invlno" in names:
-        older = "2017 or 2018"
-    if older:
+    if not portal.has_places(columns, _ALIASES):
         raise InputError(
-            f"Invalid KCPD table {what!r}. Its columns are those of {older}; {supported}. Export a table of "
-            "a later year, or read this one with read_layer."
-        )
-    if not names & {"location", "thegeom", "geometry", "point"} and not {"latitude", "longitude"} <= names:
-        raise InputError(
-            f"Invalid KCPD table {what!r}. It has no column of places (Location); export it with all columns."
+            f"Invalid KCPD table {what!r}. It has no column of places (Location, Location 1, or Latitude and "
+            "Longitude); export it with all columns."
         )
     if not names & {"fromdate", "reporteddate", "reportdate"}:
         raise InputError(
@@ -147,46 +145,48 @@ def _check_layout(columns: Iterable[str], what: str) -> None:
 
 
 def _tidy(reading: Reading) -> None:
-    """Make codes text and flags yes, no or unknown."""
+    """Make codes text, flags yes, no or unknown, and the offence a text in every year."""
     frame = reading.frame
     for column in _CODES:
         if column in frame:
-            text = frame[column].astype("string").str.strip().str.removesuffix(".0")
-            frame[column] = text.where(text != "")
+            frame[column] = portal.as_codes(frame[column])
     for column in ("ibrs", "report_no"):
         if column in frame:
             frame[column] = frame[column].str.upper()
     for column in ("dv_flag", "firearm"):
         if column in frame:
             frame[column] = portal.parse_flags(frame[column])
+    if "offense" in frame:
+        _name_offences(reading)
 
 
-def _moment(frame: pd.DataFrame, stem: str) -> tuple[pd.Series, pd.Series]:
-    """Return date with time of day of one pair of columns, and whether the time is known."""
-    if f"{stem}_date" not in frame:
-        nothing = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns]")
-        return nothing, pd.Series(False, index=frame.index)
-    day, _ = dates.parse_dates(frame[f"{stem}_date"], what=f"{stem}_date")
-    timed = pd.Series(dates.has_time_of_day(day), index=frame.index) & day.notna()
-    if f"{stem}_time" in frame:
-        clock = dates.parse_times(frame[f"{stem}_time"])
-        day = day.where(clock.isna(), day.dt.normalize() + clock)
-        timed |= clock.notna() & day.notna()
-    return day, timed
+def _name_offences(reading: Reading) -> None:
+    """To 2018 the offence is a number, and its text (of 20 characters) is in the description."""
+    frame = reading.frame
+    numeric = frame["offense"].str.fullmatch(r"\d+").fillna(False).astype(bool)
+    if not numeric.any():
+        return
+    frame.insert(list(frame.columns).index("offense"), "offense_code", frame["offense"].where(numeric))
+    if "description" in frame:
+        text = frame["description"].astype("string").str.strip()
+        frame["offense"] = frame["offense"].where(~numeric | text.isna(), text)
+    reading.notes.append(f"{int(numeric.sum()):,} rows have the numeric offence codes of 2009 to 2018")
 
 
 def _date(reading: Reading) -> None:
     frame = reading.frame
-    reported, report_timed = _moment(frame, "reported")
-    occurred, timed = _moment(frame, "from")
+    reported, report_timed = portal.moment(frame, "reported_date", "reported_time")
+    occurred, timed = portal.moment(frame, "from_date", "from_time")
+    until, _ = portal.moment(frame, "to_date", "to_time")
     known = occurred.notna()
     impossible = occurred >= reported.dt.normalize() + pd.Timedelta(days=2)
     use_report = ~known | impossible
-    used = [f"{stem}_{part}" for stem in ("reported", "from") for part in ("date", "time")]
+    used = [f"{stem}_{part}" for stem in ("reported", "from", "to") for part in ("date", "time")]
     frame = frame.drop(columns=[name for name in used if name in frame])
     position = list(frame.columns).index("report_no") + 1
     frame.insert(position, "occurred", occurred.where(~use_report, reported))
     frame.insert(position + 1, "reported", reported)
+    frame.insert(position + 2, "until", until)
     reading.marks["timed"] = np.where(use_report, report_timed, timed)
     reading.frame, reading.date_column = frame, "occurred"
     reading.period = dates.period_of(reported) or dates.period_of(occurred)
@@ -204,7 +204,9 @@ def _date(reading: Reading) -> None:
 def _incident(frame: pd.DataFrame) -> np.ndarray:
     """Return a number for every incident: one report number with one IBRS code, or one offence."""
     blank = pd.Series(pd.NA, index=frame.index, dtype="string")
-    offence = frame["offense"].astype("string").str.strip() if "offense" in frame else blank
+    offence = frame.get("offense", blank)
+    if "offense_code" in frame:
+        offence = frame["offense_code"].fillna(offence)
     code = frame.get("ibrs", blank)
     report = frame["report_no"]
     # A code that one row of a report leaves blank is often given in another row of the same offence.
@@ -223,19 +225,22 @@ def _spread_flags(reading: Reading) -> None:
             frame[column] = frame[column].where(key < 0, spread)
 
 
-def _select_codes(reading: Reading, ibrs: str | Sequence[str] | None) -> None:
-    if ibrs is None:
+def _select_codes(
+    reading: Reading, given: str | Sequence[str] | None, wanted: dict[str, tuple[str, ...]] | None
+) -> None:
+    if wanted is None:
         return
     if "ibrs" not in reading.frame:
-        raise InputError(f"Invalid ibrs {ibrs!r}. The table has no IBRS column; choose by where= instead.")
-    wanted = [str(code).strip().upper() for code in ([ibrs] if isinstance(ibrs, str) else ibrs)]
-    if not wanted:
-        raise InputError("Invalid ibrs []. Name at least one code, as in ibrs=['13A', '120'].")
-    absent = [code for code in wanted if not (reading.frame["ibrs"] == code).any()]
+        raise InputError(f"Invalid ibrs {given!r}. The table has no IBRS column; choose by where= instead.")
+    codes = list(dict.fromkeys(code for group in wanted.values() for code in group))
+    for word, group in wanted.items():
+        if (word,) != group:
+            reading.notes.append(f"{word!r} is the IBRS code {', '.join(group)}")
+    absent = [code for code in codes if not (reading.frame["ibrs"] == code).any()]
     if absent:
         reading.remarks.append(f"no row has the IBRS code {', '.join(absent)}")
-    chosen = reading.frame["ibrs"].isin(wanted).to_numpy(dtype=bool)
-    reading.drop(~chosen, f"IBRS code not among {', '.join(wanted)}")
+    chosen = reading.frame["ibrs"].isin(codes).to_numpy(dtype=bool)
+    reading.drop(~chosen, f"IBRS code not among {', '.join(codes)}")
 
 
 def _select_firearm(reading: Reading, firearm: bool | None) -> None:

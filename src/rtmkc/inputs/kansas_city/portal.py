@@ -6,10 +6,12 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.inputs.columns import find_column
+from rtmkc.inputs import dates
+from rtmkc.inputs.columns import find_column, loose
 from rtmkc.inputs.coordinates import NO_PLACE, check_order, parse_locations, points
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.inputs.reading import LONLAT, Reading, no_crs
@@ -22,6 +24,8 @@ WITHHELD = "place withheld or (0, 0)"
 FALSE_ORIGIN = "geocoded to the false origin of the state plane"
 # ESRI:102698 (0, 0) in degrees: where a missing state plane coordinate lands.
 _FALSE_ORIGIN = (-103.89058, 35.79752)
+#: State plane feet, in which the city and its police keep coordinates. No EPSG code: EPSG:26798 is NAD27.
+STATE_PLANE = "ESRI:102698"
 
 Aliases = Mapping[str, tuple[str, ...]]
 
@@ -74,7 +78,8 @@ def _degrees(reading: Reading) -> pd.DataFrame:
     if frame.crs is None:
         raise InputError(no_crs(reading.name))
     places = frame.geometry.to_crs(LONLAT)
-    columns = {"longitude": places.x, "latitude": places.y}
+    shapes = places.to_numpy()  # get_x gives NaN for what is not a point, where .x raises
+    columns = {"longitude": shapely.get_x(shapes), "latitude": shapely.get_y(shapes)}
     return pd.DataFrame(frame.drop(columns=frame.geometry.name)).assign(**columns)
 
 
@@ -102,14 +107,24 @@ def parse_flags(values: pd.Series) -> pd.Series:
 def locate(reading: Reading) -> None:
     """Find the place of every row, and mark under "reason" why a place is unusable ("" if it is not).
 
-    Columns of degrees come first, then the text of the location column.
+    State plane columns come first, then columns of degrees, then the text of the location column: where
+    an export has several, the address text was geocoded from an address that had lost its N or NW.
     """
     frame = reading.frame
     shapes = np.full(len(frame), None, dtype=object)
     withheld = np.zeros(len(frame), dtype=bool)
+    if {"easting", "northing"} <= set(frame.columns):
+        shapes = _from_state_plane(frame)
+        reading.notes.append(f"places from state plane feet ({STATE_PLANE}): {_count(shapes)}")
+        frame = frame.drop(columns=["easting", "northing"])
     if {"latitude", "longitude"} <= set(frame.columns):
-        shapes = points(frame["longitude"], frame["latitude"])
-        shapes[_at(shapes, 0.0, 0.0)] = None
+        degrees = points(frame["longitude"], frame["latitude"])
+        degrees[_at(degrees, 0.0, 0.0)] = None
+        empty = shapely.is_missing(shapes)
+        shapes[empty] = degrees[empty]
+        reading.notes.append(f"places from columns of degrees: {_count(shapes[empty])}")
+        frame = frame.drop(columns=["latitude", "longitude"])
+    reading.frame = frame
     if "location" in frame.columns:
         written, forms = parse_locations(frame["location"])
         check_order(reading.name, written, fix="")
@@ -118,7 +133,11 @@ def locate(reading: Reading) -> None:
         )
         empty = shapely.is_missing(shapes)
         shapes[empty] = written[empty]
-        reading.notes.append(f"places from the location column ({', '.join(sorted(forms)) or 'none'})")
+        if empty.any():
+            reading.notes.append(
+                f"places from the location column ({', '.join(sorted(forms)) or 'none'}): "
+                f"{_count(shapes[empty])}"
+            )
         reading.frame = frame.drop(columns="location")
     # Anything but a point with coordinates is no place of one incident.
     shapes[(shapely.get_type_id(shapes) != 0) | shapely.is_empty(shapes)] = None
@@ -134,6 +153,21 @@ def locate(reading: Reading) -> None:
     reading.marks["reason"] = reasons
 
 
+def _from_state_plane(frame: pd.DataFrame) -> np.ndarray:
+    """Return points in degrees from columns of state plane feet; zero stands for missing."""
+    feet = [pd.to_numeric(frame[name], errors="coerce").replace(0, np.nan) for name in ("easting", "northing")]
+    known = (feet[0].notna() & feet[1].notna()).to_numpy(dtype=bool)
+    to_degrees = pyproj.Transformer.from_crs(STATE_PLANE, LONLAT, always_xy=True)
+    across, up = to_degrees.transform(*(values.to_numpy(dtype=float)[known] for values in feet))
+    shapes = np.full(len(frame), None, dtype=object)
+    shapes[known] = shapely.points(across, up)
+    return shapes
+
+
+def _count(shapes: np.ndarray) -> str:
+    return f"{int((~shapely.is_missing(shapes)).sum()):,} rows"
+
+
 def _at(shapes: np.ndarray, longitude: float, latitude: float, *, reach: float = 1e-6) -> np.ndarray:
     near: np.ndarray = (np.abs(shapely.get_x(shapes) - longitude) <= reach) & (
         np.abs(shapely.get_y(shapes) - latitude) <= reach
@@ -142,20 +176,21 @@ def _at(shapes: np.ndarray, longitude: float, latitude: float, *, reach: float =
 
 
 def collapse(reading: Reading, *, within: str) -> None:
-    """Keep one row of those with an equal key, one with a usable place if there is any.
+    """Keep one row of those with an equal key: one with a usable place if there is any, and the best ranked.
 
     Parameters
     ----------
     reading : Reading
         With the marks "key" (equal for the rows of one incident, -1 for a row that is not to be merged),
-        "reason" and "file".
+        "reason", "file", and if one row is better than another "rank" (lowest first).
     within : str
         Reason in the ledger for rows that repeat one of their own file.
     """
     key, reasons, origin = (reading.marks[name] for name in ("key", "reason", "file"))
     position = np.arange(len(key))
     key = np.where(key < 0, key.max(initial=-1) + 1 + position, key)
-    order = np.lexsort((position, reasons != "", key))
+    rank = reading.marks.get("rank", position)
+    order = np.lexsort((position, rank, reasons != "", key))
     first = np.ones(len(key), dtype=bool)
     first[1:] = key[order][1:] != key[order][:-1]
     kept = np.zeros(len(key), dtype=bool)
@@ -172,3 +207,47 @@ def drop_unplaced(reading: Reading) -> None:
     """Leave out the rows whose place cannot be used, by reason."""
     for reason in (NO_PLACE, WITHHELD, FALSE_ORIGIN, OUTSIDE):
         reading.drop(reading.marks["reason"] == reason, reason, fault=True)
+
+
+def as_codes(values: pd.Series) -> pd.Series:
+    """Return codes as text, whether they were read as text or as numbers; blanks as missing.
+
+    Examples
+    --------
+    >>> as_codes(pd.Series([120.0, " 13A ", "", None], dtype=object)).tolist()
+    ['120', '13A', <NA>, <NA>]
+    """
+    text = values.astype("string").str.strip().str.removesuffix(".0")
+    return text.where(text != "")
+
+
+def numbered(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a number for every value of a column of codes, the same for the same; -1 where it is missing."""
+    if column not in frame:
+        return np.full(len(frame), -1)
+    return np.asarray(pd.factorize(frame[column])[0])
+
+
+def moment(frame: pd.DataFrame, date: str, time: str) -> tuple[pd.Series, pd.Series]:
+    """Return date with time of day of one pair of columns, and whether the time is known.
+
+    A column that is not there gives missing dates, or dates alone.
+    """
+    if date not in frame:
+        nothing = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns]")
+        return nothing, pd.Series(False, index=frame.index)
+    day, _ = dates.parse_dates(frame[date], what=date)
+    timed = pd.Series(dates.has_time_of_day(day), index=frame.index) & day.notna()
+    if time in frame:
+        clock = dates.parse_times(frame[time])
+        day = day.where(clock.isna(), day.dt.normalize() + clock)
+        timed |= clock.notna() & day.notna()
+    return day, timed
+
+
+def has_places(columns: Iterable[str], aliases: Aliases) -> bool:
+    """Return whether a table has a column of locations, a pair of degrees or a pair of state plane feet."""
+    names = {loose(column) for column in columns}
+    present = {ours for ours, theirs in aliases.items() if names.intersection(theirs)}
+    pairs = ({"location"}, {"latitude", "longitude"}, {"easting", "northing"})
+    return any(pair <= present for pair in pairs)

@@ -1,4 +1,4 @@
-"""Requests for city services by 311 in Kansas City, in the layout since March 2021."""
+"""Requests for city services by 311 in Kansas City, in the layouts from 2007 and since March 2021."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,28 +15,47 @@ from rtmkc.inputs.selection import Places, Where
 from rtmkc.units import Period
 
 _ALIASES = {
-    "request": ("reportedissue", "reportedissueid", "requestid"),
+    "request": ("reportedissue", "reportedissueid", "requestid", "caseid"),
     "workorder": ("workorder", "workorderid"),
+    "request_type": ("requesttype",),
+    "category": ("category", "category1"),
+    "type": ("type", "type1", "category2"),
+    "detail": ("detail", "detail1"),
     "issue_type": ("issuetype",),
     "issue_sub_type": ("issuesubtype",),
     "status": ("currentstatus", "status"),
-    "opened": ("opendatetime", "opendate", "opened"),
+    "opened": ("opendatetime", "opendate", "opened", "creationdate", "created"),
+    "opened_time": ("creationtime",),
+    "closed": ("closeddate", "closed"),
     "days_to_close": ("daystoclose",),
-    "address": ("incidentaddress", "address"),
+    "address": ("incidentaddress", "streetaddress", "address"),
     "council_district": ("councildistrict",),
+    "police_district": ("policedistrict",),
+    "department": ("department",),
     "work_group": ("departmentworkgroup", "workgroup"),
-    "report_source": ("reportsource",),
+    "report_source": ("reportsource", "source"),
     "source_category": ("sourcecategory",),
     "last_updated": ("lastupdated",),
     "zip_code": ("zipcode", "zip"),
     "neighborhood": ("neighborhood", "neighbourhood", "nbhname"),
-    "location": ("latlong", "latlon", "location", "thegeom", "geometry", "point"),
+    "county": ("county",),
+    "parcel": ("parcelidno", "parcelid"),
+    "location": ("latlong", "latlon", "location", "addresswithgeocode", "thegeom", "geometry", "point"),
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon", "long", "lng"),
+    "easting": ("xcoordinate",),
+    "northing": ("ycoordinate",),
 }
+_CODES = ("request", "workorder", "zip_code", "council_district", "parcel")
 # Free text of callers can name persons.
 _FREE_TEXT = ("additionalquestions", "additionalquestion")
+# Parts of the opening and closing dates, and links: nothing that the other columns do not say.
+_REPEATS = (
+    "creationmonth", "creationyear", "closedmonth", "closedyear", "caseurl", "306090daysopenwindow",
+)  # fmt: skip
 _NOT_REQUESTS = {"canceled": r"canc", "duplicate": r"dup"}
+_OLD_TYPES = ("request_type", "category", "type", "detail")
+_NEW_TYPES = ("issue_type", "issue_sub_type")
 
 
 def read_kc_311(
@@ -49,16 +68,18 @@ def read_kc_311(
     weekdays: str | Iterable[str] | None = None,
     exclude_places: Places | None = None,
 ) -> Layer:
-    """Return the 311 requests of Kansas City since March 2021 (table d4px-6rwg): one feature a request.
+    """Return the 311 requests of Kansas City from 2007 on: one feature a request.
 
     Parameters
     ----------
     source : path, frame, or a list of them
-        Exports of data.kcmo.org as CSV, JSON, GeoJSON or Parquet. Columns are matched loosely.
+        Exports of data.kcmo.org as CSV, JSON, GeoJSON or Parquet, of the layout from 2007 to March 2021
+        (table 7at3-sxhp), of that since March 2021 (d4px-6rwg), or of both. Columns are matched loosely.
     name : str
         Name of the layer.
     where : str or mapping, optional
-        Rows wanted, such as ``"issue_type.str.contains('Dumping')"``, in the names below.
+        Rows wanted, such as ``"issue_type.str.contains('Dumping')"``, in the names below. To make risk
+        factors of the types in both vocabularies see `kc_factors`.
     period, hours, weekdays : optional
         As in `read_layer`, applied to the time of opening.
     exclude_places : optional
@@ -67,14 +88,14 @@ def read_kc_311(
     Returns
     -------
     Layer
-        Points in EPSG:4326, provenance "community-reported". Columns: `request`, `workorder`,
-        `issue_type`, `issue_sub_type`, `status`, `opened` and what else the table has; the index numbers
-        the rows of all tables from 0.
+        Points in EPSG:4326, provenance "community-reported". Columns: `request`, `opened`, `status`, the
+        types (`request_type`, `category`, `type`, `detail` to March 2021; `issue_type`, `issue_sub_type`
+        since) and what else the table has; the index numbers the rows of all tables from 0.
 
     Raises
     ------
     InputError
-        If a table is not of 311 requests or has the layout before March 2021, or an argument does not fit.
+        If a table is not of 311 requests or has no places, or an argument does not fit.
 
     Warns
     -----
@@ -83,17 +104,22 @@ def read_kc_311(
 
     Notes
     -----
-    Requests canceled or marked as duplicates are left out. Rows of one request with one type and sub-type
-    (several work orders, or overlapping exports) are one feature. The layer's period without `period` is
+    Requests canceled or marked as duplicates are left out. Since 2021, rows of one request with one type
+    and sub-type (several work orders, or overlapping exports) are one feature; before, rows with one case
+    number are. Places come from state plane feet (XCOORDINATE, YCOORDINATE) where an export has them, then
+    from latitude and longitude, then from the text of the address. The layer's period without `period` is
     from the first to the last opening of all rows.
     """
     reading = portal.open_tables(source, name=name, aliases=_ALIASES, check_layout=_check_layout)
     _tidy(reading)
+    _date(reading)
     portal.locate(reading)
     reading.marks["key"] = _request(reading.frame)
     reading.find_dates("opened", wanted=period is not None)
     reading.select(where)
     _drop_statuses(reading)
+    if hours is not None:
+        reading.drop(~reading.marks["timed"], "time of day missing or unreadable", fault=True)
     reading.select_times(period=period, hours=hours, weekdays=weekdays)
     portal.collapse(reading, within="another work order of the same request")
     portal.drop_unplaced(reading)
@@ -103,21 +129,18 @@ def read_kc_311(
 
 def _check_layout(columns: Iterable[str], what: str) -> None:
     names = {loose(column) for column in columns}
-    supported = "read_kc_311 reads the layout since March 2021 (issue_type, open_date_time, lat_long)"
-    if "caseid" in names and names & {"requesttype", "creationdate"}:
+    old = "requesttype" in names or {"category", "type", "detail"} <= names
+    dated = names.intersection(_ALIASES["opened"])
+    if not (old or "issuetype" in names) or not dated:
         raise InputError(
-            f"Invalid 311 table {what!r}. Its columns are those of 2007 to March 2021 (CASE ID, REQUEST "
-            f"TYPE); {supported}. Read this one with read_layer."
-        )
-    if "issuetype" not in names or not names & {"opendatetime", "opendate", "opened"}:
-        raise InputError(
-            f"Invalid 311 table {what!r}. It has no issue type with an opening date; {supported}. Read any "
+            f"Invalid 311 table {what!r}. It has no type of request with an opening date: neither REQUEST "
+            "TYPE and CREATION DATE (2007 to March 2021) nor issue_type and open_date_time (since). Read any "
             "other table with read_layer."
         )
-    places = {"latlong", "latlon", "location", "thegeom", "geometry", "point"}
-    if not names & places and not {"latitude", "longitude"} <= names:
+    if not portal.has_places(columns, _ALIASES):
         raise InputError(
-            f"Invalid 311 table {what!r}. It has no column of places (lat_long); export it with all columns."
+            f"Invalid 311 table {what!r}. It has no column of places (lat_long, LATITUDE and LONGITUDE, "
+            "XCOORDINATE and YCOORDINATE, or ADDRESS WITH GEOCODE); export it with all columns."
         )
 
 
@@ -125,14 +148,27 @@ def _tidy(reading: Reading) -> None:
     frame = reading.frame
     free = [column for column in frame.columns if loose(column) in _FREE_TEXT]
     if free:
-        frame = frame.drop(columns=free)
         reading.notes.append(f"free text of callers is not kept: {', '.join(free)}")
-    for column in ("request", "workorder", "zip_code"):
+    frame = frame.drop(columns=[*free, *(name for name in frame.columns if loose(name) in _REPEATS)])
+    for column in _CODES:
         if column in frame:
-            text = frame[column].astype("string").str.strip().str.removesuffix(".0")
+            frame[column] = portal.as_codes(frame[column])
+    for column in (*_OLD_TYPES, *_NEW_TYPES, "neighborhood"):
+        if column in frame:
+            text = frame[column].astype("string").str.strip()
             frame[column] = text.where(text != "")
     if "status" in frame:
         frame["status"] = frame["status"].astype("string").str.strip().str.lower()
+    reading.frame = frame
+
+
+def _date(reading: Reading) -> None:
+    """Join the opening's date and time, which the layout to March 2021 keeps in two columns."""
+    frame = reading.frame
+    opened, timed = portal.moment(frame, "opened", "opened_time")
+    reading.marks["timed"] = timed.to_numpy(dtype=bool)
+    if "opened_time" in frame:
+        frame = frame.drop(columns="opened_time").assign(opened=opened)
     reading.frame = frame
 
 
@@ -144,8 +180,8 @@ def _drop_statuses(reading: Reading) -> None:
 
 
 def _request(frame: pd.DataFrame) -> np.ndarray:
-    """Return a number for every request with its type and sub-type; -1 without a request number."""
+    """Return a number for every request, since 2021 with its type and sub-type; -1 without a number."""
     if "request" not in frame:
         return np.full(len(frame), -1)
-    keys = [frame[name].fillna("") for name in ("request", "issue_type", "issue_sub_type") if name in frame]
+    keys = [frame[name].fillna("") for name in ("request", *_NEW_TYPES) if name in frame]
     return np.where(frame["request"].isna(), -1, pd.MultiIndex.from_arrays(keys).factorize()[0])
