@@ -107,6 +107,18 @@ def test_unexpected_errors_are_one_line_and_a_traceback_only_when_asked(monkeypa
     assert "Traceback" in verbose.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_output_that_nobody_can_take_is_one_line(model, shops):
+    """When standard output is full the line says so, and does not call it a fault of rtmkc."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rtmkc.cli", "score", model, shops],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "rtmkc: the output cannot be read or written: No space left on device.\n"
+
+
 def test_scores_as_words_json_and_files(model, shops, tmp_path):
     """A table on stdout, JSON, CSV and GeoJSON hold the same scores; formulas and escape codes are harmless."""
     words = call("score", model, shops)

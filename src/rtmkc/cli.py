@@ -41,7 +41,10 @@ class _Commands(click.Group):
         except Exception as error:
             if ctx.meta.get(VERBOSE):
                 traceback.print_exc()
-            if isinstance(error, RtmkcError):
+            if isinstance(error, OSError) and not isinstance(error, RtmkcError) and error.strerror:
+                place = error.filename or "the output"
+                click.echo(f"rtmkc: {_line(place)} cannot be read or written: {error.strerror}.", err=True)
+            elif isinstance(error, RtmkcError):
                 click.echo(f"rtmkc: {_line(error)}", err=True)
             else:
                 click.echo(
