@@ -49,7 +49,7 @@ def resolve_codes(ibrs: str | Sequence[str]) -> dict[str, tuple[str, ...]]:
     words = [ibrs] if isinstance(ibrs, str) else list(ibrs)
     if not words:
         raise InputError("Invalid ibrs []. Name at least one code, as in ibrs=['13A', '120'].")
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for word in words:
         text = " ".join(str(word).replace("_", " ").lower().split())
         if _CODE.fullmatch(text.upper()):

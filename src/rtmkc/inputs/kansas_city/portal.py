@@ -155,10 +155,13 @@ def locate(reading: Reading) -> None:
 
 def _from_state_plane(frame: pd.DataFrame) -> np.ndarray:
     """Return points in degrees from columns of state plane feet; zero stands for missing."""
-    feet = [pd.to_numeric(frame[name], errors="coerce").replace(0, np.nan) for name in ("easting", "northing")]
-    known = (feet[0].notna() & feet[1].notna()).to_numpy(dtype=bool)
+    east, north = (
+        pd.to_numeric(frame[name], errors="coerce").replace(0, np.nan).to_numpy(dtype=float, na_value=np.nan)
+        for name in ("easting", "northing")
+    )
+    known = np.isfinite(east) & np.isfinite(north)
     to_degrees = pyproj.Transformer.from_crs(STATE_PLANE, LONLAT, always_xy=True)
-    across, up = to_degrees.transform(*(values.to_numpy(dtype=float)[known] for values in feet))
+    across, up = to_degrees.transform(east[known], north[known])
     shapes = np.full(len(frame), None, dtype=object)
     shapes[known] = shapely.points(across, up)
     return shapes

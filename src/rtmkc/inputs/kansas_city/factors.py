@@ -1,0 +1,421 @@
+"""Requests and violations of Kansas City become risk factors by a map from their types, kept in factors.toml."""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rtmkc.errors import InputError
+from rtmkc.inputs.layers import Layer
+from rtmkc.inputs.ledger import Ledger
+from rtmkc.units import Period
+
+#: Columns that a rule may name, in the order in which a type is written out.
+REQUEST_COLUMNS = ("category", "type", "detail", "request_type", "issue_type", "issue_sub_type")
+VIOLATION_COLUMNS = ("code", "description", "chapter", "ordinance")
+# Both columns of the layout since 2021, for keywords that may stand in either.
+_BOTH = "issue"
+_CONDITIONS = (*REQUEST_COLUMNS, _BOTH, *VIOLATION_COLUMNS)
+_UNMAPPED = "unmapped"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Rows that fulfil all conditions are of a factor, or are left out for a reason.
+
+    Parameters
+    ----------
+    factor : str
+        Name of the factor; "" where `out` is given.
+    out : str
+        Why rows are left out on purpose; "" where `factor` is given.
+    conditions : dict of str to tuple of str
+        Column -> patterns, of which one must fit.
+    """
+
+    factor: str
+    out: str
+    conditions: dict[str, tuple[str, ...]]
+
+    @cached_property
+    def _compiled(self) -> dict[str, re.Pattern[str]]:
+        return {
+            column: re.compile("|".join(_pattern(pattern) for pattern in patterns))
+            for column, patterns in self.conditions.items()
+        }
+
+    def fits(self, texts: dict[str, str]) -> bool:
+        """Return whether the plain texts of a type (see `plain`) fulfil all conditions."""
+        return all(
+            column in texts and texts[column] != " " and pattern.fullmatch(texts[column]) is not None
+            for column, pattern in self._compiled.items()
+        )
+
+
+@dataclass(frozen=True)
+class FactorMap:
+    """The rules from types to factors, of which the first that fits decides, and what to say of a factor.
+
+    Parameters
+    ----------
+    name : str
+        What the map is called in notes: the file, or "built-in map".
+    rules : tuple of Rule
+    remarks : tuple of (str, str, str)
+        Factor, column, sentence: said of the factor where a layer has the column.
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    remarks: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def factors(self) -> list[str]:
+        """Names of the factors, in the order of the rules."""
+        return list(dict.fromkeys(rule.factor for rule in self.rules if rule.factor))
+
+    def fate(self, type_: dict[str, str]) -> tuple[str, str]:
+        """Return factor and reason of one type: a factor, or ("", why left out), or ("", "") if unmapped.
+
+        Examples
+        --------
+        >>> load_map().fate({"request_type": "SLG0 Streetlight Out - Single Light Out"})
+        ('poor lighting', '')
+        >>> load_map().fate({"request_type": "SLG2 Streetlight Burning During Day"})
+        ('', 'the lamp burns')
+        """
+        texts = {column: plain(text) for column, text in type_.items()}
+        both = [type_.get(column, "") for column in ("issue_type", "issue_sub_type")]
+        texts[_BOTH] = plain(" ".join(both))
+        rule = next((rule for rule in self.rules if rule.fits(texts)), None)
+        return ("", "") if rule is None else (rule.factor, rule.out)
+
+
+def plain(text: str) -> str:
+    """Return a text in lower case with one blank in place of other signs than letters and digits.
+
+    Examples
+    --------
+    >>> plain("Trash / Recycling-Dumping-Right of Way (ROW)")
+    ' trash recycling dumping right of way row '
+    """
+    return f" {re.sub(r'[^a-z0-9]+', ' ', text.lower()).strip()} ".replace("  ", " ")
+
+
+def _pattern(pattern: str) -> str:
+    """Return a regular expression for a pattern in which * stands for any text.
+
+    Examples
+    --------
+    >>> _pattern("SLG0 *"), _pattern("*dumping*"), _pattern("* rat *")
+    (' slg0 .*', '.*dumping.*', '.* rat .*')
+    """
+    text = re.sub(r"[^a-z0-9*]+", " ", pattern.lower())
+    text = text if text.startswith("*") else f" {text.lstrip()}"
+    text = text if text.endswith("*") else f"{text.rstrip()} "
+    return text.replace("*", ".*")
+
+
+def load_map(path: str | Path | None = None) -> FactorMap:
+    """Return the map of a TOML file, or the built-in one.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a rule is not a factor (or a reason in `out`) with conditions.
+    """
+    if path is None:
+        text = resources.files("rtmkc.inputs.kansas_city").joinpath("factors.toml").read_text("utf-8")
+        return _parse(text, "built-in map")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"Invalid map {str(path)!r}. It cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"Invalid map {str(path)!r}. It is not a text file in UTF-8.") from None
+    return _parse(text, str(path))
+
+
+def _parse(text: str, name: str) -> FactorMap:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"Invalid map {name!r}. Its TOML is wrong: {error}.") from None
+    unknown = set(document) - {"rules", "notes"}
+    if unknown or not document.get("rules"):
+        raise InputError(
+            f"Invalid map {name!r}. It must hold [[rules]], and may hold [[notes]]; it holds "
+            f"{', '.join(document) or 'nothing'}."
+        )
+    rules = tuple(
+        _rule(entry, f"{name!r}, rule {number + 1}") for number, entry in enumerate(document["rules"])
+    )
+    remarks = []
+    for entry in document.get("notes", []):
+        if not isinstance(entry, dict) or set(entry) != {"factor", "column", "text"}:
+            raise InputError(f"Invalid map {name!r}. A note has factor, column and text; one is {entry!r}.")
+        remarks.append((str(entry["factor"]), str(entry["column"]), str(entry["text"])))
+    return FactorMap(name, rules, tuple(remarks))
+
+
+def _rule(entry: Any, place: str) -> Rule:
+    entry = dict(entry) if isinstance(entry, dict) else {}
+    factor, out = entry.pop("factor", ""), entry.pop("out", "")
+    if not isinstance(factor, str) or not isinstance(out, str) or bool(factor.strip()) == bool(out.strip()):
+        raise InputError(
+            f"Invalid map {place}. It must have a factor, or in out= a reason why rows are left out, as text."
+        )
+    unknown = set(entry) - set(_CONDITIONS)
+    if unknown or not entry:
+        raise InputError(
+            f"Invalid map {place}. Conditions are on {', '.join(_CONDITIONS)}; it has "
+            f"{', '.join(sorted(unknown)) or 'none'}."
+        )
+    conditions = {}
+    for column, patterns in entry.items():
+        patterns = [patterns] if isinstance(patterns, str) else patterns
+        if (
+            not isinstance(patterns, list)
+            or not patterns
+            or not all(isinstance(one, str) for one in patterns)
+        ):
+            raise InputError(f"Invalid map {place}. {column} must be a text or a list of texts.")
+        conditions[column] = tuple(patterns)
+    return Rule(factor.strip(), out.strip(), conditions)
+
+
+class FactorLayers(dict[str, Layer]):
+    """Layers by factor, and the table of what became of every type.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a type of a layer, the most frequent first: layer, type (its columns with > between), rows,
+        fate ("mapped", "left out" or "unmapped"), factor, reason (of what is left out).
+    """
+
+    def __init__(self, layers: dict[str, Layer], table: pd.DataFrame) -> None:
+        super().__init__(layers)
+        self.table = table
+
+    @property
+    def unmapped(self) -> pd.DataFrame:
+        """Types that no rule fits, with their rows, the most frequent first."""
+        table = self.table[self.table["fate"] == _UNMAPPED]
+        return table[["layer", "type", "rows"]].reset_index(drop=True)
+
+    def __str__(self) -> str:
+        total = int(self.table["rows"].sum())
+        lines = [f"{total:,} rows in {len(self.table):,} types"]
+        lines += [f"  {len(layer):,} {factor}" for factor, layer in self.items()]
+        for fate in ("left out", _UNMAPPED):
+            part = self.table[self.table["fate"] == fate]
+            lines.append(f"  {int(part['rows'].sum()):,} {fate}, {len(part):,} types")
+        lines += [
+            f"    {rows:,} {kind}" for kind, rows in self.unmapped[["type", "rows"]].head(10).to_numpy()
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def kc_factors(layers: Layer | Sequence[Layer], *, map: str | Path | None = None) -> FactorLayers:
+    """Return the risk factors in layers of 311 requests and violations of Kansas City, one layer a factor.
+
+    Parameters
+    ----------
+    layers : Layer or list of Layer
+        Read with `read_kc_311` or `read_kc_violations`.
+    map : path, optional
+        An own map from types to factors, in the form of the built-in ``factors.toml``, which maps to poor
+        lighting, vacant houses, overgrown shrubs, illegal dumping, health violations, dangerous buildings,
+        abandoned vehicles, graffiti, noise, code and nuisance, and overgrown public land.
+
+    Returns
+    -------
+    FactorLayers
+        A dict of factor to `Layer`, without factors that no row is of. Its `table` says what became of every
+        type, its `unmapped` what no rule fits; printed, it shows both. Layers of one provenance are joined;
+        a factor of several provenances is kept apart, as "graffiti (inspection)".
+
+    Raises
+    ------
+    InputError
+        If a layer has no column of types, or the map is wrong.
+
+    Notes
+    -----
+    The ledger of every layer counts the rows of other factors, of types left out on purpose, and of types
+    that are not in the map as dropped. Names of types changed in mid 2015 and in March 2021; the built-in
+    map holds the three vocabularies together as far as they can be, and layers say in their notes where
+    they cannot.
+
+    Examples
+    --------
+    >>> from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
+    >>> requests = pd.DataFrame({
+    ...     "reported_issue": [1, 2, 3], "open_date_time": "2022-05-01",
+    ...     "issue_type": ["Illegal Dumping", "A Pothole", "Rodent Complaint"], "issue_sub_type": "",
+    ...     "latitude": 39.1, "longitude": [-94.58, -94.57, -94.56],
+    ... })
+    >>> kc_factors(read_kc_311(requests))
+    3 rows in 3 types
+      1 health violations
+      1 illegal dumping
+      0 left out, 0 types
+      1 unmapped, 1 types
+        1 A Pothole
+    """
+    chosen = load_map(map)
+    parts: dict[tuple[str, str], list[Layer]] = {}
+    tables = []
+    for layer in [layers] if isinstance(layers, Layer) else list(layers):
+        sorted_ = _Sorted.of(layer, chosen)
+        tables.append(sorted_.table())
+        for factor in sorted_.present():
+            parts.setdefault((factor, layer.provenance), []).append(sorted_.layer_of(factor))
+    if not tables:
+        raise InputError("Invalid layers []. Give at least one layer of requests or violations.")
+    provenances: dict[str, list[str]] = {}
+    for factor, provenance in parts:
+        provenances.setdefault(factor, []).append(provenance)
+    found = {
+        factor if len(provenances[factor]) == 1 else f"{factor} ({provenance})": _join(factor, several)
+        for (factor, provenance), several in sorted(parts.items())
+    }
+    table = pd.concat(tables, ignore_index=True).sort_values("rows", ascending=False, kind="stable")
+    return FactorLayers(found, table.reset_index(drop=True))
+
+
+def keep_factor(layer: Layer, factor: str, *, map: str | Path | None = None) -> Layer:
+    """Return the part of a layer that is of one factor; it may be empty.
+
+    Raises
+    ------
+    InputError
+        If the map does not know the factor, or the layer has no column of types.
+    """
+    chosen = load_map(map)
+    if factor not in chosen.factors:
+        raise InputError(
+            f"Invalid factor {factor!r}. The {chosen.name} has: {', '.join(chosen.factors)}. Name one of them, "
+            "or give an own map."
+        )
+    return replace(_Sorted.of(layer, chosen).layer_of(factor), name=layer.name)
+
+
+@dataclass
+class _Sorted:
+    """A layer with the fate of each of its rows."""
+
+    layer: Layer
+    map: FactorMap
+    kinds: list[str]
+    fates: list[tuple[str, str]]
+    code: np.ndarray
+    factor: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = np.array([factor for factor, _ in self.fates] or [""], dtype=object)
+        self.factor = names[self.code] if len(self.code) else np.empty(0, dtype=object)
+
+    @classmethod
+    def of(cls, layer: Layer, map: FactorMap) -> "_Sorted":
+        columns = [name for name in (*REQUEST_COLUMNS, *VIOLATION_COLUMNS) if name in layer.frame]
+        if not columns:
+            raise InputError(
+                f"Invalid layer {layer.name!r}. It has no types to map (no column {', '.join(_CONDITIONS)}); "
+                "read it with read_kc_311 or read_kc_violations. A list of buildings is one factor as it is."
+            )
+        texts = [layer.frame[name].astype("string").fillna("").astype(object) for name in columns]
+        code, found = pd.MultiIndex.from_arrays(texts).factorize()
+        types = [dict(zip(columns, (str(value) for value in values), strict=True)) for values in found]
+        return cls(layer, map, [_written(one) for one in types], [map.fate(one) for one in types], code)
+
+    def present(self) -> list[str]:
+        return sorted({factor for factor in self.factor if factor})
+
+    def table(self) -> pd.DataFrame:
+        rows = np.bincount(self.code, minlength=len(self.fates))
+        return pd.DataFrame(
+            {
+                "layer": self.layer.name,
+                "type": self.kinds,
+                "rows": rows,
+                "fate": [
+                    "mapped" if factor else "left out" if out else _UNMAPPED for factor, out in self.fates
+                ],
+                "factor": [factor for factor, _ in self.fates],
+                "reason": [out for _, out in self.fates],
+            }
+        )
+
+    def layer_of(self, factor: str) -> Layer:
+        """Return the rows of a factor, the others dropped by reason."""
+        labels = [_reason(name, out, factor) for name, out in self.fates]
+        counts = np.bincount(self.code, minlength=len(labels))
+        ledger = self.layer.ledger
+        for label, rows in zip(labels, counts, strict=True):
+            ledger = ledger.drop(label, int(rows)) if label else ledger
+        frame = self.layer.frame.loc[self.factor == factor]
+        table = self.table()
+        mapped = table[table["factor"] == factor]
+        unmapped = table[table["fate"] == _UNMAPPED]
+        said = (
+            f"{factor} by the {self.map.name}: {len(mapped):,} of {len(table):,} types, {len(frame):,} of "
+            f"{len(self.layer):,} rows; {int(unmapped['rows'].sum()):,} rows are of types not in the map"
+        )
+        remarks = [
+            text for name, column, text in self.map.remarks if name == factor and column in self.layer.frame
+        ]
+        notes = (*self.layer.notes, said, *remarks)
+        return replace(self.layer, name=factor, frame=frame, ledger=replace(ledger, name=factor), notes=notes)
+
+
+def _reason(name: str, out: str, factor: str) -> str:
+    """Return why a type of a fate is not of a factor; "" if it is."""
+    if name:
+        return "" if name == factor else "type of another factor"
+    return f"type left out: {out}" if out else "type not in the map"
+
+
+def _written(type_: dict[str, str]) -> str:
+    """Return a type in one line: CATEGORY > TYPE > DETAIL | REQUEST TYPE."""
+    request = type_.get("request_type", "")
+    parts = [text for column, text in type_.items() if text and column != "request_type"]
+    return " | ".join(text for text in (" > ".join(parts), request) if text) or "(no type)"
+
+
+def _join(factor: str, layers: list[Layer]) -> Layer:
+    """Return layers of one factor and provenance as one."""
+    if len(layers) == 1:
+        return layers[0]
+    merged: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    for layer in layers:
+        for sums, part in ((merged, layer.ledger.merged), (dropped, layer.ledger.dropped)):
+            for reason, rows in part.items():
+                sums[reason] = sums.get(reason, 0) + rows
+    read, used = (sum(getattr(layer.ledger, side) for layer in layers) for side in ("read", "used"))
+    periods = [layer.period for layer in layers if layer.period is not None]
+    first = layers[0]
+    date = first.date_column if all(layer.date_column == first.date_column for layer in layers) else None
+    return replace(
+        first,
+        frame=pd.concat([layer.to_crs(first.crs).frame for layer in layers], ignore_index=True),
+        ledger=Ledger(factor, read, used, merged, dropped),
+        date_column=date,
+        period=Period(min(one.start for one in periods), max(one.end for one in periods))
+        if periods
+        else None,
+        source=", ".join(layer.source for layer in layers),
+        sha256=", ".join(layer.sha256 for layer in layers if layer.sha256) or None,
+        notes=tuple(dict.fromkeys(note for layer in layers for note in layer.notes)),
+    )
