@@ -283,7 +283,7 @@ def many(frame):
 
 # What is odd -> how to make it so, and what the warning must count.
 WARNINGS = {
-    "one incident": (spoil("incidents.csv", lambda frame: frame.iloc[:1]), "only 1 incidents lie in the study area"),
+    "one incident": (spoil("incidents.csv", lambda frame: frame.iloc[:1]), "incidents in the study area: 1; below 50"),
     "NaN, (0, 0), off the globe, infinity": (
         spoil("incidents.csv", many),
         r"4 of 124 rows were dropped: .*1 coordinates \(0, 0\).*",

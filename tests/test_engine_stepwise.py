@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from rtmkc.engine.collapse import collapse, patterns
 from rtmkc.engine.families import fit_glm
-from rtmkc.engine.stepwise import collapse, patterns, search_bic
+from rtmkc.engine.stepwise import search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 
@@ -30,7 +31,7 @@ def make_problem(seed=0, n_cells=1500):
     return design, counts, np.array(groups), offset
 
 
-def brute_force(design, counts, family, groups, offset, lower, upper):
+def brute_force(design, counts, family, groups, offset, lower, upper, swaps=True):
     """The same search on the whole matrix: every move refitted on all cells, with no table and no start."""
     dense, cost = design.dense(range(design.n_columns)), np.log(counts.size)
 
@@ -47,7 +48,7 @@ def brute_force(design, counts, family, groups, offset, lower, upper):
             if all(groups[column] != groups[c] for c in current):
                 moves.append(("add", column, (*current, column)))
             for old in current:
-                if column != old and groups[column] == groups[old]:
+                if swaps and column != old and groups[column] == groups[old]:
                     rest = tuple(c for c in current if c != old)
                     moves.append(("swap", column, (*rest, column)))
         moves += [("drop", old, tuple(c for c in current if c != old)) for old in current]
@@ -80,6 +81,18 @@ def test_search_takes_the_moves_of_brute_force(family, with_offset):
     np.testing.assert_allclose(found.fit.coef, direct.coef, rtol=1e-8)
     np.testing.assert_allclose(found.fit.covariance, direct.covariance, rtol=1e-6, atol=1e-12)
     assert found.null_bic > found.bic
+
+
+def test_search_without_swaps_only_adds_and_drops():
+    """Without swaps the moves are those of brute force without them, and runner-ups are still listed."""
+    design, counts, groups, _ = make_problem(seed=3)
+    lower, upper = np.full(15, -np.inf), np.full(15, np.inf)
+    found = search_bic(design, counts, family="nb1", groups=groups, swaps=False)
+    columns, value, steps = brute_force(design, counts, "nb1", groups, None, lower, upper, swaps=False)
+    assert found.columns == columns
+    assert found.bic == pytest.approx(value, rel=1e-10)
+    assert {action for action, *_ in found.steps} <= {"add", "drop"}
+    assert set(found.runner_ups) == set(columns)
 
 
 def test_the_true_columns_are_found():

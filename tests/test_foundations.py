@@ -184,6 +184,21 @@ def test_a_folder_is_replaced_only_when_the_new_one_is_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
+def test_a_failed_folder_leaves_no_parents_behind(tmp_path):
+    """Parents made for a folder that failed are removed; those of one that succeeded stay."""
+
+    def stop():
+        with new_folder(tmp_path / "a" / "b" / "results"):
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stop()
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(tmp_path / "a" / "b" / "results") as folder:
+        (folder / "x").write_text("1")
+    assert (tmp_path / "a" / "b" / "results" / "x").exists()
+
+
 def test_json_refuses_what_it_cannot_hold(tmp_path):
     """NaN is not JSON; a valid document is sorted and readable."""
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -102,7 +102,7 @@ def test_every_factor_has_one_row_and_those_left_out_a_reason(city, why):
             pytest.approx(truth.loc[name, "influence_m"]),
         )
     runner_ups = why.runner_ups_
-    assert (runner_ups["bic_above_chosen"] > 0).all()
+    assert (runner_ups["bic_above_chosen"] > 0).all()  # in this city the truth beats its neighbours
     assert set(runner_ups["factor"]) <= set(why.flags_.columns)
 
 
@@ -274,7 +274,7 @@ def frame_of(city, number):
 def test_one_incident_and_none():
     """One incident warns and gives no factor; none at all is an error that says what to check."""
     city = rtm.simulate_city(active="null", random_state=1, n_rows=30, n_columns=30, n_factors=2)
-    with pytest.warns(ModelWarning, match="only 1 incidents lie in the study area"):
+    with pytest.warns(ModelWarning, match="incidents in the study area: 1; below 50"):
         terrain = rtm.assess(
             city.grid, city.risk_factors(), frame_of(city, 1), method="classic", allow_later_factors=True
         )

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     target = Path(path)
     _check_free(target, overwrite)
     staging: Path | None = None
+    made = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -118,3 +119,6 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         if staging is not None and staging.exists():
             shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:  # innermost first; one that holds the target stays
+            with suppress(OSError):
+                parent.rmdir()

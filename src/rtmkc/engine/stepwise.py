@@ -15,13 +15,13 @@ from scipy.special import gammaln
 
 from rtmkc import checks
 from rtmkc.engine import kernels
+from rtmkc.engine.collapse import patterns
 from rtmkc.engine.families import (
     FAMILIES,
     Floats,
     GlmFit,
     Integers,
     Rows,
-    fit_glm,
     fit_rows,
     maximise,
     tail_of_all,
@@ -34,37 +34,6 @@ from rtmkc.errors import InputError
 # Two models whose BIC differs by less than this share of it are equal: rounding must not choose.
 _SAME = 1e-10
 _SMALL_LOG_DISPERSION = -4.0
-
-
-@dataclass(frozen=True, eq=False)
-class CollapsedRows:
-    """Cells with equal columns, counts (and offsets) as weighted rows; `fit` gives what all cells give.
-
-    Attributes
-    ----------
-    matrix : (n_rows, n_columns)
-    counts, weights : (n_rows,)
-    offset : (n_rows,) or None
-    family : str
-        The family the rows are exact for.
-    """
-
-    matrix: Floats
-    counts: Floats
-    weights: Floats
-    offset: Floats | None
-    family: str
-
-    def fit(self, start: Sequence[float] | Floats | None = None) -> GlmFit:
-        """Fit the family to the rows."""
-        return fit_glm(
-            self.matrix,
-            self.counts,
-            family=self.family,
-            offset=self.offset,
-            weights=self.weights,
-            start=start,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +76,7 @@ def search_bic(
     upper: ArrayLike | float = np.inf,
     offset: ArrayLike | None = None,
     n_for_bic: int | None = None,
+    swaps: bool = True,
 ) -> StepwiseFit:
     """Search a model by BIC from the null: add, drop or swap a column as long as that lowers it.
 
@@ -126,6 +96,8 @@ def search_bic(
         Log exposure.
     n_for_bic : int, optional
         Number whose logarithm a parameter costs; the number of cells by default.
+    swaps : bool
+        Whether a column may also be exchanged for another of its factor in one step.
 
     Raises
     ------
@@ -165,71 +137,7 @@ def search_bic(
     low, high = check_bounds(lower, upper, n_columns)
     cells = _Cells.of(design, counts, offset, family)
     n_for_bic = cells.counts.size if n_for_bic is None else checks.check_count("n_for_bic", n_for_bic)
-    return _Search(cells, family, group, allowed, low, high, math.log(n_for_bic)).run()
-
-
-def collapse(
-    design: Design,
-    columns: Sequence[int] | Integers,
-    counts: ArrayLike,
-    offset: ArrayLike | None = None,
-    family: str = "poisson",
-) -> CollapsedRows:
-    """Collapse cells to weighted rows that `fit_glm` fits to the same likelihood.
-
-    Without offset a row is (pattern of the columns, count). With one, cells without incidents become one
-    row a pattern with the log of their summed exposure (``poisson``, ``nb1``: there the likelihood is linear
-    in the mean), and the others rows of (pattern, count, offset); ``nb2`` has only such rows.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> near = np.array([0, 0, 0, 1, 1], dtype=np.uint8)
-    >>> rows = collapse(Design((near,), (np.array([[0.0], [1.0]]),)), [0], [0, 0, 1, 2, 2])
-    >>> np.column_stack([rows.matrix, rows.counts, rows.weights])
-    array([[0., 0., 2.],
-           [0., 1., 1.],
-           [1., 2., 2.]])
-    """
-    checks.check_choice("family", family, tuple(FAMILIES))
-    y, log_exposure, _ = check_cells(design, counts, offset, None)
-    pattern, matrix = patterns(design, columns, y.size)
-    if log_exposure is None:
-        keys, weights = np.unique(np.column_stack([pattern, y]), axis=0, return_counts=True)
-        rows = keys[:, 0].astype(np.int64)
-        return CollapsedRows(matrix[rows], keys[:, 1], weights.astype(float), None, family)
-    exposed = log_exposure > -600
-    single = exposed if family == "nb2" else y > 0
-    keys, weights = np.unique(
-        np.column_stack([pattern[single], y[single], log_exposure[single]]), axis=0, return_counts=True
-    )
-    rows, row_counts, row_offset = keys[:, 0].astype(np.int64), keys[:, 1], keys[:, 2]
-    row_weights = weights.astype(float)
-    if family != "nb2":
-        zero = exposed & (y == 0)
-        exposure = np.bincount(pattern[zero], np.exp(log_exposure[zero]), minlength=len(matrix))
-        some = np.flatnonzero(exposure > 0)
-        rows = np.concatenate([some, rows])
-        row_counts = np.concatenate([np.zeros(some.size), row_counts])
-        row_offset = np.concatenate([np.log(exposure[some]), row_offset])
-        row_weights = np.concatenate([np.ones(some.size), row_weights])
-    return CollapsedRows(matrix[rows], row_counts, row_weights, row_offset, family)
-
-
-def patterns(design: Design, columns: Sequence[int] | Integers, n_cells: int) -> tuple[Integers, Floats]:
-    """Return the pattern of every cell over `columns`, ``(n_cells,)``, and the columns of each pattern."""
-    pattern = np.zeros(n_cells, dtype=np.int32)
-    matrix = np.empty((1, 0))
-    for column in columns:
-        values, code_value = np.unique(design.level_values(int(column)), return_inverse=True)
-        codes = design.codes[int(design.column_variable[column])]
-        key = pattern * np.int32(values.size) + code_value.astype(np.int32)[codes]
-        present = np.flatnonzero(np.bincount(key, minlength=len(matrix) * values.size))
-        renumber = np.zeros(len(matrix) * values.size, dtype=np.int32)
-        renumber[present] = np.arange(present.size, dtype=np.int32)
-        pattern = renumber[key]
-        matrix = np.column_stack([matrix[present // values.size], values[present % values.size]])
-    return pattern, matrix
+    return _Search(cells, family, group, allowed, low, high, math.log(n_for_bic)).run(swaps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,7 +301,7 @@ class _Search:
         self.n_dispersion = int(FAMILIES[family].has_dispersion)
         self.n_fits = 0
 
-    def run(self) -> StepwiseFit:
+    def run(self, swapping: bool) -> StepwiseFit:
         """Search from the null until nothing improves."""
         null = self._refit(self._base((), None), "null", -1)
         current, steps = null, []
@@ -401,7 +309,7 @@ class _Search:
             bases = {column: self._without(current, column) for column in current.columns}
             swaps = self._swaps(bases)
             moves = [*self._adds(current), *self._drops(bases)]
-            moves += [move for some in swaps.values() for move in some]
+            moves += [move for some in swaps.values() for move in some if swapping]
             best = _lowest(moves)
             if best is None or best.bic >= current.bic - _SAME * abs(current.bic):
                 break

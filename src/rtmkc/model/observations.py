@@ -68,7 +68,7 @@ def observe(grid: Grid, incidents: Any, *, exposure: Any = None) -> Observations
         )
     if len(cells) < FEW_INCIDENTS:
         warnings.warn(
-            f"only {len(cells)} incidents lie in the study area; below {FEW_INCIDENTS} no weight should be "
+            f"incidents in the study area: {len(cells)}; below {FEW_INCIDENTS} no weight should be "
             "believed: use a longer period or a wider definition",
             ModelWarning,
             stacklevel=3,

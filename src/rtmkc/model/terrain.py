@@ -12,7 +12,7 @@ import pyproj
 import shapely
 
 from rtmkc import __version__
-from rtmkc.errors import InputError, NoFactorError
+from rtmkc.errors import InputError, NoFactorError, OutputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.observations import observe
@@ -281,6 +281,10 @@ class RiskTerrain:
         }
         surfaces = {name: self.cells[name].to_numpy() for name in SURFACES}
         surfaces |= {f"f_{name}": self.cells[f"f_{name}"].to_numpy(dtype=float) for name in self.factors}
+        if overwrite and Path(path).exists() and not (Path(path) / "model.json").exists():
+            raise OutputError(
+                f"Invalid output {str(path)!r}. It is not a saved model, and is not replaced by one; choose another name."
+            )
         with new_folder(path, overwrite=overwrite) as folder:
             write_json(folder / "model.json", document)
             write_cog(folder / "surfaces.tif", grid, surfaces, dtype="float64")
@@ -362,12 +366,25 @@ def load(path: str | Path) -> RiskTerrain:
         raise InputError(
             f"Invalid model {str(path)!r}. It holds no model.json; give the folder written by `rtmkc run` or save()."
         ) from None
-    if document.get("schema_version") != SCHEMA_VERSION:
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
         raise InputError(
-            f"Invalid model {str(path)!r}. Its schema version is {document.get('schema_version')!r} and this rtmkc "
-            f"reads {SCHEMA_VERSION}; install the rtmkc version {document.get('rtmkc_version')}."
+            f"Invalid model {str(path)!r}. Its schema version is {version!r} and this rtmkc reads {SCHEMA_VERSION}; "
+            "load it with the version of rtmkc that wrote it."
+        )
+    missing = {"grid", "factors", "weights", "curves", "city_mean", "horizon_days", "facts"} - set(document)
+    if missing:
+        raise InputError(
+            f"Invalid model {str(path)!r}. Its model.json lacks {', '.join(sorted(missing))}; run it again."
         )
     rasters = read_cog(folder / "surfaces.tif")
+    absent = [
+        name for name in (*SURFACES, *(f"f_{one}" for one in document["factors"])) if name not in rasters
+    ]
+    if absent:
+        raise InputError(
+            f"Invalid model {str(path)!r}. Its surfaces.tif lacks {', '.join(absent)}; run it again."
+        )
     inside = np.isfinite(rasters["share"])
     grid = _grid_of(document["grid"], inside, rasters["share"][inside])
     terrain = RiskTerrain.__new__(RiskTerrain)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import nbinom, poisson
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -239,6 +238,8 @@ def predictive_interval(
     >>> predictive_interval(np.array([2.0]), np.array([1e9]))
     (array([0.]), array([5.]))
     """
+    from scipy.stats import nbinom, poisson  # half a second that a first import need not pay
+
     tail = (1 - level) / 2
     mean, shape = np.asarray(mean, dtype=float), np.asarray(shape, dtype=float)
     large = shape > 1e7  # where scipy's negative binomial loses digits it is Poisson

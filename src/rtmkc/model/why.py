@@ -71,7 +71,8 @@ class RiskTerrainModel(BaseEstimator):
     bic_ : DataFrame
         BIC of both families and of the null models; n is the number of cells, sigma is counted.
     runner_ups_ : DataFrame
-        Other kinds and distances of the factors in the model, with their BIC.
+        Other kinds and distances of the factors in the model, with the BIC of the model that has them instead. One
+        below 0 would be better: the published search does not exchange columns.
     candidates_, path_, observations_, notes_
         What was tried, the penalty path (None if no column has enough incidents), the data, and what was decided.
     n_kept_ : int
@@ -261,6 +262,7 @@ def fit_classic(
             lower=lower,
             upper=upper,
             offset=offset,
+            swaps=False,  # the published search adds and removes
         )
         for family in FAMILIES
     }
@@ -343,7 +345,7 @@ def _weights_table(candidates: Candidates, observations: Observations, fitted: C
                 "n_cells": columns["n_cells"].iloc[column],
                 "n_inside": int(inside[column]),
                 "status": "in the model",
-                "reason": f"lowest BIC among {int((columns['factor'] == factor.name).sum())} columns of the factor",
+                "reason": "entered the model by BIC",
             }
         rows.append(row)
     names = ["factor", "kind", "influence_m", "coef", "se", "rrv", "lower", "upper", "n_cells", "n_inside"]

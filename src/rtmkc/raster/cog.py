@@ -80,7 +80,8 @@ def read_cog(path: str | Path, inside: np.ndarray | None = None) -> dict[str, np
             names = [name or f"band_{number}" for number, name in enumerate(file.descriptions, start=1)]
             rasters = file.read()
     except rasterio.errors.RasterioIOError as error:
-        raise InputError(f"Invalid raster {str(path)!r}. It cannot be read: {error}.") from None
+        reason = str(error.__cause__ or error).rstrip(".")
+        raise InputError(f"Invalid raster {str(path)!r}. It cannot be read: {reason}.") from None
     return {
         name: raster if inside is None else raster[inside]
         for name, raster in zip(names, rasters, strict=True)
