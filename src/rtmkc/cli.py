@@ -211,7 +211,7 @@ def _print_results(results: "Results") -> None:
         ends = f", {_line(row['from_street'])} to {_line(row['to_street'])}" if row["from_street"] else ""
         click.echo(
             f"  {row['rank']:>2}. {_line(row['name'])}{ends}: {row['length_m']:,.0f} m, "
-            f"{row['expected']:.1f} expected, x{row['city_multiple']:.1f} the typical street"
+            f"{row['expected']:.1f} expected, x{row['city_multiple']:.1f} {results.corridors.attrs['multiple_of']}"
         )
     if not len(results.corridors):
         click.echo(f"  {results.corridors.attrs['statement']}")

@@ -87,7 +87,7 @@ def find_corridors(
         - buffer_expected (all cells with their centre within 100 m), geometry (LineString).
 
         ``attrs["statement"]`` says in a sentence what the corridors are the best of, ``attrs["notes"]``
-        lists what was decided on the way.
+        lists what was decided on the way, ``attrs["multiple_of"]`` names what city_multiple compares with.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def _find_stretches(
         f"by expected incidents above {1000 * price:.3g} a km {_horizon(terrain)} (the rate of the street "
         "at the 80th percentile of length)"
     )
-    return _finish(rows, terrain, wish, best_of, notes)
+    return _finish(rows, terrain, wish, best_of, notes, multiple_of="the typical street")
 
 
 def _network_around(streets: Any, grid: Grid, name: str | None) -> StreetNetwork:
@@ -235,7 +235,7 @@ def _find_seams(
         "(the 80th percentile of the cells)"
     )
     notes = ["No streets given: corridors are chains of cells, not streets; check them on a map."]
-    return _finish(rows, terrain, wish, best_of, notes)
+    return _finish(rows, terrain, wish, best_of, notes, multiple_of="the average cell")
 
 
 def _horizon(terrain: Any) -> str:
@@ -256,7 +256,7 @@ def _note_divided_roads(blocks: StreetBlocks, of_area: np.ndarray, notes: list[s
 
 
 def _finish(
-    rows: list[dict[str, Any]], terrain: Any, wish: _Wish, best_of: str, notes: list[str]
+    rows: list[dict[str, Any]], terrain: Any, wish: _Wish, best_of: str, notes: list[str], *, multiple_of: str
 ) -> gpd.GeoDataFrame:
     table = describe(rows, terrain)
     if len(table) == 0:
@@ -281,6 +281,7 @@ def _finish(
         )
     table.attrs["statement"] = statement
     table.attrs["notes"] = notes
+    table.attrs["multiple_of"] = multiple_of
     return table
 
 
