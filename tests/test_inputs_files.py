@@ -212,10 +212,10 @@ def test_geojson_in_metres_is_refused_until_its_crs_is_stated(tmp_path: Path) ->
         read_layer(write(some_lights(), tmp_path / "lights.gpkg"), crs="EPSG:26915")
 
 
-def test_layer_is_for_geopackages_only(tmp_path: Path) -> None:
+def test_layer_is_for_files_with_layers_only(tmp_path: Path) -> None:
     """A layer name that would be ignored is refused."""
     path = write(some_lights(), tmp_path / "lights.csv")
-    with pytest.raises(InputError, match="Only a GeoPackage has layers"):
+    with pytest.raises(InputError, match="Only a GeoPackage, a geodatabase"):
         read_layer(path, layer="lights")
     with pytest.raises(InputError, match="A frame in memory has no layers"):
         read_layer(some_lights(), layer="lights")

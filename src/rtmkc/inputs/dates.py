@@ -21,7 +21,11 @@ DATE_NAMES = (
 #: Loose names of columns that hold the time of day of a date kept elsewhere.
 TIME_NAMES = ("time", "fromtime", "occurredtime", "incidenttime", "creationtime", "reportedtime", "hour")
 
-_ZONE = re.compile(r"(?<=\d)\s*(?:Z|[+-]\d{2}:?\d{2})$")
+# A bare hour ("+00", as ArcGIS writes) is a zone only after a time of day: 2021-01-04 ends alike.
+_ZONE = re.compile(r"(?<=\d)\s*(?:Z|[+-]\d{2}:?\d{2})$|(?<=:\d{2})\s*[+-]\d{2}$")
+EPOCH = "milliseconds since 1970"
+# 1973-03-03 to 2099-12-31: below lie years, days and seconds, and any eight-digit date.
+_EPOCH_RANGE = (1e11, 4_102_444_800_000)
 _ISO = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:\D|$)|^\d{8}$")
 _SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/\d{2,4}(?:\D|$)")
 _FORMATS = {
@@ -68,6 +72,11 @@ def parse_dates(values: pd.Series, *, what: str = "date") -> tuple[pd.Series, tu
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         dates = values.dt.tz_localize(None) if values.dt.tz is not None else values
         return dates.where(dates >= _FIRST_DAY), ("dates",)
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
+        filled = values.dropna()
+        if len(filled) and filled.between(*_EPOCH_RANGE).mean() > 0.5:
+            moments = values.where(values.between(*_EPOCH_RANGE)).astype("Float64").round().astype("Int64")
+            return pd.Series(pd.to_datetime(moments, unit="ms"), index=values.index), (EPOCH,)
     text = values.astype("string").str.strip()
     if pd.api.types.is_numeric_dtype(values.dtype):
         text = text.str.removesuffix(".0")

@@ -1,9 +1,6 @@
 """Files of any supported format become a table, with or without geometry; nothing is judged here."""
 
-import csv
 import json
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +8,48 @@ import geopandas as gpd
 import pandas as pd
 
 from rtmkc.errors import InputError
+from rtmkc.inputs.archives import unpacked
+from rtmkc.inputs.delimited import ColumnChoice, read_table, sensible_types
+from rtmkc.inputs.vectors import WITH_LAYERS, read_vector
+from rtmkc.inputs.workbooks import read_workbook
 
-_TABLES = (".csv", ".tsv", ".txt")
+__all__ = ["ColumnChoice", "RASTERS", "SUPPORTED", "TABLES", "read_file", "sensible_types"]
+
+TABLES = (".csv", ".tsv", ".tab", ".txt")
 _PARQUET = (".parquet", ".geoparquet", ".pq")
-_VECTORS = (".geojson", ".gpkg", ".shp", ".fgb")
-SUPPORTED = (*_TABLES, ".json", *_VECTORS, *_PARQUET)
+_WORKBOOKS = (".xlsx", ".xlsm")
+_LINES = (".geojsonl", ".geojsons", ".geojsonseq", ".ndjson", ".jsonl")
+_VECTORS = (".geojson", ".gpkg", ".gdb", ".shp", ".fgb", ".kml", ".kmz")
+_PLAIN = (*TABLES, ".json", *_LINES, *_VECTORS, *_PARQUET, *_WORKBOOKS)
+SUPPORTED = (*_PLAIN, ".zip")
+RASTERS = (".tif", ".tiff", ".vrt", ".img", ".asc")
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+|\d\.\d+[eE][+-]?\d+)")
-_LEADING_ZERO = re.compile(r"[+-]?0\d")
-# A float would round digit strings this long.
-_IDENTIFIER = re.compile(r"[+-]?\d{16,}$")
+_INSTEAD = {
+    ".xls": "save it as .xlsx, or as CSV in UTF-8",
+    ".dbf": "name the .shp beside it",
+    ".shx": "name the .shp beside it",
+    ".prj": "name the .shp beside it",
+    ".gz": "unpack it first",
+    ".7z": "unpack it first",
+    ".rar": "unpack it first",
+}
 
 
-def read_file(path: Path, *, layer: str | None = None) -> tuple[pd.DataFrame, list[str]]:
+def read_file(
+    path: Path, *, layer: str | None = None, columns: ColumnChoice | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of a file, numbered from 0, and what was decided while reading it.
 
     Parameters
     ----------
     path : Path
-        CSV (also with tabs or semicolons), GeoJSON, JSON records, GeoPackage, Shapefile, FlatGeobuf,
-        Parquet or GeoParquet.
+        CSV (also with tabs, semicolons or bars), Excel, GeoJSON (also one feature a line), JSON records,
+        GeoPackage, file geodatabase, Shapefile, FlatGeobuf, KML, KMZ, Parquet or GeoParquet, and a zip
+        archive of any of these.
     layer : str, optional
-        Layer of a GeoPackage, needed if it has several.
+        Layer, sheet or member of the archive, needed if there are several.
+    columns : callable, optional
+        Given the names of all columns, returns those to be read.
 
     Returns
     -------
@@ -44,30 +61,16 @@ def read_file(path: Path, *, layer: str | None = None) -> tuple[pd.DataFrame, li
     InputError
         If the file is missing, of an unknown kind, damaged, or holds no rows.
     """
+    _check_kind(path)
     kind = path.suffix.lower()
-    if not path.exists():
-        raise InputError(f"Invalid file {str(path)!r}. There is no such file; check the name and the folder.")
-    if path.is_dir():
-        raise InputError(f"Invalid file {str(path)!r}. It is a folder; name a file inside it.")
-    if kind not in SUPPORTED:
+    if layer is not None and kind not in (*WITH_LAYERS, *_WORKBOOKS, ".zip"):
         raise InputError(
-            f"Invalid file {str(path)!r}. Its ending {kind!r} is not one of those read: "
-            f"{', '.join(SUPPORTED)}."
-        )
-    if layer is not None and kind != ".gpkg":
-        raise InputError(
-            f"Invalid layer {layer!r}. Only a GeoPackage has layers; leave it out for {path.name}."
+            f"Invalid layer {layer!r}. Only a GeoPackage, a geodatabase, a KML file, a workbook or an archive "
+            f"has layers; leave it out for {path.name}."
         )
     notes: list[str] = []
     try:
-        if kind in _TABLES:
-            frame = _read_table(path, notes)
-        elif kind in _PARQUET:
-            frame = _read_parquet(path)
-        elif kind == ".json" and (records := _json_records(path)) is not None:
-            frame = pd.DataFrame(records)
-        else:
-            frame = _read_vector(path, layer, notes)
+        frame = _read(path, layer, notes, columns, shown=str(path))
     except InputError:
         raise
     except PermissionError:
@@ -86,105 +89,113 @@ def read_file(path: Path, *, layer: str | None = None) -> tuple[pd.DataFrame, li
     return frame, notes
 
 
-def _read_table(path: Path, notes: list[str]) -> pd.DataFrame:
-    with path.open("rb") as file:
-        start = file.read(65536)
-    if b"\0" in start:
+def _check_kind(path: Path) -> None:
+    kind = path.suffix.lower()
+    if not path.exists():
+        raise InputError(f"Invalid file {str(path)!r}. There is no such file; check the name and the folder.")
+    if path.is_dir() and kind != ".gdb":
+        raise InputError(f"Invalid file {str(path)!r}. It is a folder; name a file inside it.")
+    if kind in RASTERS:
         raise InputError(
-            f"Invalid file {str(path)!r}. It is not a text table (binary content); export it as CSV in UTF-8."
+            f"Invalid file {str(path)!r}. It is a raster, which has pixels and no features; give it to "
+            "RiskFactor or Exposure as it is, or read it with read_raster()."
         )
-    if not start.strip(b"\xef\xbb\xbf\r\n \t"):
-        raise InputError(f"Invalid file {str(path)!r}. It is empty; export it again with its data.")
-    if start.lstrip(b"\xef\xbb\xbf\r\n \t").startswith(b"<"):
+    if kind not in SUPPORTED:
+        advice = _INSTEAD.get(kind)
         raise InputError(
-            f"Invalid file {str(path)!r}. It is a web page or XML, no table; download the CSV export itself."
+            f"Invalid file {str(path)!r}. Its ending {kind!r} is not one of those read: "
+            f"{', '.join(SUPPORTED)}{f'; {advice}' if advice else ''}."
         )
-    encoding = "utf-8-sig"
-    try:
-        path.read_text(encoding=encoding)
-    except UnicodeDecodeError:
-        encoding = "cp1252"
-        notes.append("the file is not UTF-8; it was read as Windows-1252")
-    separator = _separator(start.decode(encoding, errors="replace"))
-    if separator != ",":
-        notes.append(f"columns are separated by {separator!r}, not by commas")
-    frame = pd.read_csv(path, dtype=str, encoding=encoding, sep=separator, index_col=False, engine="c")
-    return sensible_types(frame)
 
 
-def _separator(text: str) -> str:
-    header = next(csv.reader([text.splitlines()[0]]), [""])
-    line = ",".join(header)
-    return "," if len(header) > 1 else max(",;\t|", key=line.count)
+def _read(
+    path: Path, layer: str | None, notes: list[str], columns: ColumnChoice | None, *, shown: str
+) -> pd.DataFrame:
+    kind = path.suffix.lower()
+    if kind in TABLES:
+        return read_table(path, notes, shown=shown, columns=columns)
+    if kind in _WORKBOOKS:
+        return read_workbook(path, layer, notes, shown=shown, columns=columns)
+    if kind in _PARQUET:
+        return _read_parquet(path, columns)
+    if kind in (".zip", ".kmz"):
+        readable = _PLAIN if kind == ".zip" else (".kml",)
+        with unpacked(path, layer, notes, shown=shown, readable=readable) as (member, inner):
+            return _read(member, inner, notes, columns, shown=f"{shown}/{member.name}")
+    records = None
+    if kind == ".json":
+        records = _json_records(path)
+    elif kind in _LINES:
+        records = _line_records(path)
+    if records is not None:
+        return records if columns is None else records[columns([str(name) for name in records.columns])]
+    return read_vector(path, layer, notes, shown=shown, columns=columns)
 
 
-def sensible_types(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with columns of plain numbers as numbers, and every code still text.
-
-    A column stays text if any value has a leading zero or more than 15 digits, or is not a number.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"n": ["1", "2.5"], "beat": ["011", "120"], "ibrs": ["120", "13A"]})
-    >>> [pd.api.types.is_numeric_dtype(column) for _, column in sensible_types(frame).items()]
-    [True, False, False]
-    """
-    columns = {}
-    for name, values in frame.items():
-        known = pd.Series(values.dropna().unique(), dtype="string").str.strip()
-        if known.empty:
-            columns[name] = values
-        elif known.str.lower().isin(["true", "false"]).all() and values.notna().all():
-            columns[name] = (values.str.strip().str.lower() == "true").astype(bool)
-        elif (
-            known.str.fullmatch(_NUMBER).all()
-            and not known.str.match(_LEADING_ZERO).any()
-            and not known.str.match(_IDENTIFIER).any()
-        ):
-            columns[name] = pd.to_numeric(values.str.strip())
-        else:
-            columns[name] = values
-    return pd.DataFrame(columns, index=frame.index)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, columns: ColumnChoice | None) -> pd.DataFrame:
     import pyarrow.parquet
 
-    metadata = pyarrow.parquet.read_schema(path).metadata or {}
-    frame = gpd.read_parquet(path) if b"geo" in metadata else pd.read_parquet(path)
+    schema = pyarrow.parquet.read_schema(path)
+    names = None
+    if columns is not None:
+        hidden = [name for name in schema.names if name.startswith("__index_level_")]
+        names = columns([name for name in schema.names if name not in hidden])
+    if b"geo" in (schema.metadata or {}):
+        place = json.loads(schema.metadata[b"geo"]).get("primary_column", "geometry")
+        names = names if names is None or place in names else [*names, place]
+        frame: pd.DataFrame = gpd.read_parquet(path, columns=names)
+    else:
+        frame = pd.read_parquet(path, columns=names)
     return frame.reset_index(drop=all(name is None for name in frame.index.names))
 
 
-def _json_records(path: Path) -> list[Any] | None:
-    """Return the records of a JSON file that is a list of them, as portals' interfaces give; else None."""
+def _json_records(path: Path) -> pd.DataFrame | None:
+    """Return the records of a JSON file that is a list of them, or a portal's table of them; else None."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError):
         return None
     if isinstance(content, list) and all(isinstance(record, dict) for record in content):
-        return content
+        return pd.DataFrame(content)
+    if isinstance(content, dict) and "data" in content and "view" in content.get("meta", {}):
+        return _portal_table(content)
     return None
 
 
-def _read_vector(path: Path, layer: str | None, notes: list[str]) -> pd.DataFrame:
-    import pyogrio
+def _portal_table(content: dict[str, Any]) -> pd.DataFrame:
+    """Return the table of a Socrata portal's rows.json: lists of cells, with their names apart."""
+    described = content["meta"]["view"]["columns"]
+    names = [str(column["name"]) for column in described]
+    frame = pd.DataFrame(content["data"], columns=names)
+    frame = frame.drop(columns=[column["name"] for column in described if column.get("id") == -1])
+    kinds = {column["name"]: column.get("dataTypeName") for column in described}
+    for name in frame.columns:
+        if kinds[name] == "location":
+            frame[name] = [_portal_location(cell) for cell in frame[name]]
+        elif kinds[name] == "number":
+            frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    return frame
 
-    with warnings.catch_warnings():
-        # Measures (M) go the way of heights: points on a map have neither.
-        warnings.filterwarnings("ignore", message="Measured")
-        if path.suffix.lower() == ".gpkg":
-            layer = _choose_layer(path, layer, [str(name) for name in pyogrio.list_layers(path)[:, 0]])
-            notes.append(f"layer {layer!r} of the GeoPackage")
-        frame: pd.DataFrame = pyogrio.read_dataframe(path, layer=layer)
-        return frame
+
+def _portal_location(cell: Any) -> str | None:
+    # [address, latitude, longitude, machine address, needs recoding]
+    if not isinstance(cell, list) or len(cell) < 3 or cell[1] is None or cell[2] is None:
+        return None
+    return f"({cell[1]}, {cell[2]})"
 
 
-def _choose_layer(path: Path, layer: str | None, present: list[str]) -> str:
-    if layer is None and len(present) == 1:
-        return present[0]
-    if layer is None or layer not in present:
-        raise InputError(
-            f"Invalid layer {layer!r}. {path.name} has {len(present)} layers; choose one with layer=: "
-            f"{', '.join(map(repr, present))}."
-        )
-    return layer
+def _line_records(path: Path) -> pd.DataFrame | None:
+    """Return the records of a file with one on each line, or None if they are GeoJSON features."""
+    records: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for line in lines:
+            text = line.strip().lstrip("\x1e")
+            if not text:
+                continue
+            record = json.loads(text)
+            if not isinstance(record, dict):
+                raise ValueError("a line is not an object")
+            if not records and record.get("type") == "Feature":
+                return None
+            records.append(record)
+    return pd.DataFrame(records)

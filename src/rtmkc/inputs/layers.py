@@ -1,8 +1,9 @@
 """Layers: a file, a table or a (Geo)DataFrame with its places, dates, provenance and ledger."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -10,13 +11,17 @@ import numpy as np
 import pandas as pd
 import pyproj
 
-from rtmkc.checks import check_choice
+from rtmkc.checks import check_choice, check_columns
 from rtmkc.errors import DataWarning, InputError
-from rtmkc.inputs.columns import enforcement_word
+from rtmkc.inputs import coordinates, dates
+from rtmkc.inputs.columns import enforcement_word, find_column
 from rtmkc.inputs.coordinates import crs_name, parse_crs
+from rtmkc.inputs.files import ColumnChoice
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.inputs.lost import Lost, Origin, harmless, lost_table, read_again
 from rtmkc.inputs.reading import Reading, no_crs
-from rtmkc.inputs.selection import Places, Where
+from rtmkc.inputs.selection import Places, Where, columns_of
+from rtmkc.storage import write_atomically
 from rtmkc.units import Period
 
 #: What can have made a layer. `policing` and `person` are refused as factors unless asked for by name.
@@ -48,6 +53,10 @@ class Layer:
         Hash of the file; of several files, in the order of `source`, with commas between.
     notes : tuple of str
         What was decided while reading, to be said to the user.
+    lost : tuple of Lost
+        Which rows were dropped or merged, and why; see `dropped_rows`.
+    origins : tuple of Origin
+        The files, to read rows of them again.
 
     Raises
     ------
@@ -64,6 +73,8 @@ class Layer:
     source: str = "memory"
     sha256: str | None = None
     notes: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = field(default=(), repr=False)
+    origins: tuple[Origin, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_choice("provenance", self.provenance, PROVENANCES)
@@ -121,7 +132,56 @@ class Layer:
                 f"of the {len(self):,} features of layer {self.name!r}."
             )
         ledger = self.ledger.drop(reason, int((~chosen).sum()))
-        return replace(self, frame=self.frame.loc[chosen], ledger=ledger)
+        lost = self.lost
+        if not chosen.all():
+            lost = (*lost, Lost.of("dropped", reason, self.frame.index[~chosen]))
+        return replace(self, frame=self.frame.loc[chosen], ledger=ledger, lost=lost)
+
+    def dropped_rows(self) -> pd.DataFrame:
+        """Return every row of the source that the layer does not use, and why.
+
+        Returns
+        -------
+        DataFrame
+            In the order of the source: row (number from 0 below the header, or the index label of the
+            frame given), fate ("dropped" or "merged") and reason, as in the ledger.
+
+        Examples
+        --------
+        >>> table = pd.DataFrame({"lat": [39.10, 39.11], "lon": [-94.58, -94.57], "kind": ["a", "b"]})
+        >>> layer = read_layer(table, name="lights", where="kind == 'b'", provenance="community-reported")
+        >>> layer.dropped_rows().values.tolist()
+        [[0, 'dropped', 'not chosen by where=']]
+        """
+        return lost_table(self.lost)
+
+    def write_dropped(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the rows that the layer does not use to a CSV file, to look at them.
+
+        Beside row, fate and reason the file has the columns of the source, which is read again for it; of a
+        frame in memory only the index label is known. Columns about persons are left out, and text that a
+        spreadsheet would run as a formula gets an apostrophe before it.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        overwrite : bool
+            Whether a file that exists may be replaced.
+
+        Raises
+        ------
+        InputError
+            If the source is gone or has changed.
+        OutputError
+            If the file exists or cannot be written.
+        """
+        table = self.dropped_rows().set_index("row")
+        if self.origins and len(table):
+            table = table.join(read_again(self.origins, table.index.to_numpy()), rsuffix=" of the source")
+        cells = pd.DataFrame({name: harmless(values) for name, values in table.items()}, index=table.index)
+        with write_atomically(path, overwrite=overwrite) as temporary:
+            cells.to_csv(temporary, lineterminator="\n", encoding="utf-8")
 
     def to_crs(self, crs: Any) -> "Layer":
         """Return the layer in another coordinate reference system.
@@ -159,7 +219,8 @@ def finish(reading: Reading, *, provenance: str | None, stacklevel: int) -> Laye
         warnings.warn(
             f"Layer {reading.name!r}: {'; '.join(reading.remarks)}.", DataWarning, stacklevel=stacklevel + 1
         )
-    frame = gpd.GeoDataFrame(reading.frame, geometry=list(reading.shapes), crs=reading.crs)
+    places = gpd.array.from_shapely(reading.shapes, crs=reading.crs)
+    frame = gpd.GeoDataFrame(reading.frame, geometry=places, crs=reading.crs)
     return Layer(
         name=reading.name,
         frame=frame,
@@ -170,11 +231,13 @@ def finish(reading: Reading, *, provenance: str | None, stacklevel: int) -> Laye
         source=reading.source,
         sha256=reading.sha256,
         notes=tuple(reading.notes),
+        lost=tuple(reading.lost),
+        origins=tuple(reading.origins),
     )
 
 
 def _doubt(reading: Reading) -> list[str]:
-    found = enforcement_word([reading.name, *reading.frame.columns])
+    found = enforcement_word([reading.name, *(reading.names or reading.frame.columns)])
     if found is None and reading.personal:
         found = reading.personal[0], "person"
     if found is None:
@@ -205,14 +268,16 @@ def read_layer(
     exclude_places: Places | None = None,
     provenance: str | None = None,
     layer: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Layer:
     """Return the layer of a file or a (Geo)DataFrame: places, dates, provenance, and a ledger.
 
     Parameters
     ----------
     source : path, GeoDataFrame, GeoSeries or DataFrame
-        CSV, GeoJSON, JSON records, GeoPackage, Shapefile, FlatGeobuf, Parquet, GeoParquet, or a frame in
-        memory (never changed). Points, lines and areas; heights are cut off, invalid areas repaired.
+        CSV (also with semicolons, tabs or bars), Excel, GeoJSON, JSON records, GeoPackage, file
+        geodatabase, Shapefile, FlatGeobuf, KML, KMZ, Parquet, GeoParquet, a zip archive of one of them, or a
+        frame in memory (never changed). Points, lines and areas; heights are cut off, invalid areas repaired.
     name : str, optional
         Name of the layer; else the file's.
     crs : optional
@@ -220,7 +285,7 @@ def read_layer(
     longitude, latitude : str, optional
         Columns in degrees; found by loose names (`Longitude`, `lon`, `lng`, ...) if not given.
     easting, northing : str, optional
-        Projected columns (also found as `x`, `y`, ...); they need `crs`.
+        Projected columns (also found as `x`, `y`, ...); they need `crs`, unless they can only be degrees.
     date : str, optional
         Column of dates; found by loose names (`date`, `from_date`, `reported_date`, ...) if not given.
     where : str or mapping, optional
@@ -240,7 +305,11 @@ def read_layer(
     provenance : str, optional
         What made the layer: environment, community-reported, inspection, policing or person.
     layer : str, optional
-        Layer of a GeoPackage.
+        Layer of a GeoPackage or geodatabase, sheet of a workbook, folder of a KML file, or member of an
+        archive; needed if there are several.
+    columns : list of str, optional
+        Columns to keep; all if not given. Those of places and dates, and those that `where` and `merge`
+        name, are kept beside them. Large files are read faster, and in less memory, with few columns.
 
     Returns
     -------
@@ -271,15 +340,47 @@ def read_layer(
     """
     if provenance is not None:
         check_choice("provenance", provenance, PROVENANCES)
-    reading = Reading.open(source, name=name, layer=layer)
-    reading.locate(crs=crs, longitude=longitude, latitude=latitude, easting=easting, northing=northing)
+    chosen = None
+    if columns is not None:
+        named = [longitude, latitude, easting, northing, date, *(merge or []), *columns]
+        chosen = _choice(columns, [one for one in named if one is not None], where=where)
+    reading = Reading.open(source, name=name, layer=layer, columns=chosen)
+    reading.find_places(crs=crs, longitude=longitude, latitude=latitude, easting=easting, northing=northing)
     reading.find_dates(date, wanted=not (period is None and hours is None and weekdays is None))
     reading.select(where)
     reading.select_times(period=period, hours=hours, weekdays=weekdays)
+    # Places come last: a point in memory is larger than its row of numbers.
+    reading.make_places()
     reading.drop_bad_places()
     reading.merge_repeats(merge)
     reading.exclude(exclude_places)
     return finish(reading, provenance=provenance, stacklevel=2)
+
+
+def _choice(columns: Sequence[str], named: Sequence[str], *, where: Where | None) -> ColumnChoice:
+    """Return what chooses the columns to read: those asked for, and those that places and dates are found in."""
+    if isinstance(columns, str):
+        raise InputError(f"Invalid columns {columns!r}. Give a list of names, as in [{columns!r}].")
+    wanted = [*named, *(columns_of(where) if where is not None else [])]
+
+    def choose(present: list[str]) -> list[str]:
+        check_columns(columns, present, "The source")
+        pairs = [
+            [find_column(present, names) for names in pair]
+            for pair in (
+                (coordinates.LONGITUDE_NAMES, coordinates.LATITUDE_NAMES),
+                (coordinates.EASTING_NAMES, coordinates.NORTHING_NAMES),
+            )
+        ]
+        location = find_column(present, coordinates.LOCATION_NAMES)
+        if location is None and not any(all(pair) for pair in pairs):
+            # Places may be in a column of any name, to be found by its values.
+            return present
+        found = [*pairs[0], *pairs[1], location]
+        found += [find_column(present, names) for names in (dates.DATE_NAMES, dates.TIME_NAMES)]
+        return [name for name in present if name in wanted or name in found]
+
+    return choose
 
 
 def as_layer(thing: Any, *, name: str, allow_empty: bool = True) -> Layer:

@@ -9,17 +9,20 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyproj
+import shapely
 
 from rtmkc.checks import check_columns
 from rtmkc.errors import InputError
 from rtmkc.inputs import coordinates, dates, files, selection
 from rtmkc.inputs.columns import find_column, is_personal
 from rtmkc.inputs.ledger import Ledger
-from rtmkc.storage import file_sha256
+from rtmkc.inputs.lost import Lost, Origin, source_sha256
 from rtmkc.units import Period, parse_period
 
 UNREADABLE_DATE = "date missing or unreadable"
 LONLAT = pyproj.CRS.from_epsg(4326)
+# Formats of places that cannot state another system than degrees.
+_CANNOT_SAY = (".geojson", ".json", ".geojsonl", ".geojsons", ".geojsonseq", ".ndjson", ".jsonl")
 
 
 @dataclass
@@ -28,7 +31,7 @@ class Reading:
 
     Mutable and private to one call of a reader; the frame is always the reader's own copy. `faults` and
     `remarks` end in the warning, `notes` in the layer. `marks` are what a reader needs to know of each
-    row and its users do not.
+    row and its users do not. `names` are all columns of the source, also those that were not read.
     """
 
     name: str
@@ -39,34 +42,77 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     crs: pyproj.CRS | None = None
     shapes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    places: tuple[str, str] | str | None = None
     date_column: str | None = None
+    in_utc: bool = False
     period: Period | None = None
     personal: list[str] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    names: tuple[str, ...] = ()
     marks: dict[str, np.ndarray] = field(default_factory=dict)
+    _fix: str = ""
 
     @classmethod
-    def open(cls, source: Any, *, name: str | None = None, layer: str | None = None) -> "Reading":
-        """Return the reading of a file or a frame in memory, without the columns about persons."""
+    def open(
+        cls,
+        source: Any,
+        *,
+        name: str | None = None,
+        layer: str | None = None,
+        columns: files.ColumnChoice | None = None,
+    ) -> "Reading":
+        """Return the reading of a file or a frame in memory, without the columns about persons.
+
+        Parameters
+        ----------
+        source : path, GeoDataFrame, GeoSeries or DataFrame
+        name : str, optional
+            Name of the layer; else the file's.
+        layer : str, optional
+            Layer of the file.
+        columns : callable, optional
+            Given the names of all columns, returns those to be read.
+
+        Raises
+        ------
+        InputError
+            If the source cannot be read.
+        """
         notes: list[str] = []
+        origins: list[Origin] = []
+        names: list[str] = []
         text, sha256 = "memory", None
+
+        def choose(present: list[str]) -> list[str]:
+            names.extend(present)
+            return present if columns is None else columns(present)
+
         if isinstance(source, gpd.GeoSeries):
             source = gpd.GeoDataFrame(geometry=source)
         if isinstance(source, pd.DataFrame):
             if layer is not None:
                 raise InputError(f"Invalid layer {layer!r}. A frame in memory has no layers; leave it out.")
             frame = source.copy(deep=False)
+            if columns is not None:
+                place = frame.geometry.name if _has_geometry(frame) else None
+                kept = set(choose([str(column) for column in frame.columns if column != place]))
+                frame = frame[[column for column in frame.columns if column == place or str(column) in kept]]
         elif isinstance(source, str | Path):
             path = Path(source)
-            frame, notes = files.read_file(path, layer=layer)
-            name, text, sha256 = name or path.stem, str(source), file_sha256(path)
+            frame, notes = files.read_file(path, layer=layer, columns=None if columns is None else choose)
+            name, text, sha256 = name or path.stem, str(source), source_sha256(path)
+            origins = [Origin(text, layer, len(frame), sha256)]
         else:
             raise InputError(
                 f"Invalid source of type {type(source).__name__}. Give a path, a GeoDataFrame or a DataFrame."
             )
         reading = cls(name or "layer", frame, Ledger.of(name or "layer", len(frame)), text, sha256, notes)
+        reading.origins = origins
         reading.check_columns()
+        reading.names = tuple(names) or tuple(reading.frame.columns)
         reading.drop_personal_columns()
         return reading
 
@@ -85,9 +131,9 @@ class Reading:
     def drop_personal_columns(self) -> None:
         """Leave out columns about race, sex or age, and say which."""
         geometry = self.frame.geometry.name if _has_geometry(self.frame) else None
-        self.personal = [name for name in self.frame.columns if name != geometry and is_personal(name)]
+        self.personal = [name for name in self.names if name != geometry and is_personal(name)]
         if self.personal:
-            self.frame = self.frame.drop(columns=self.personal)
+            self.frame = self.frame.drop(columns=self.personal, errors="ignore")
             self.notes.append(f"columns about persons are not kept: {', '.join(self.personal)}")
 
     def locate(
@@ -100,6 +146,19 @@ class Reading:
         northing: str | None = None,
     ) -> None:
         """Find the place of every row and the CRS of all."""
+        self.find_places(crs=crs, longitude=longitude, latitude=latitude, easting=easting, northing=northing)
+        self.make_places()
+
+    def find_places(
+        self,
+        *,
+        crs: Any = None,
+        longitude: str | None = None,
+        latitude: str | None = None,
+        easting: str | None = None,
+        northing: str | None = None,
+    ) -> None:
+        """Find what holds the places, and their CRS; of a table, points are made by `make_places`."""
         stated = None if crs is None else coordinates.parse_crs(crs)
         for pair in ((longitude, latitude), (easting, northing)):
             if (pair[0] is None) != (pair[1] is None):
@@ -112,11 +171,24 @@ class Reading:
             self._locate_geometry(stated)
         else:
             self._locate_table(stated, longitude, latitude, easting, northing)
-        assert self.crs is not None  # both branches set it or raise
+        if longitude is not None:
+            self._fix = f": longitude={latitude!r}, latitude={longitude!r}"
+
+    def make_places(self) -> None:
+        """Make the geometries of the rows in use, and check that they can be places of the CRS."""
+        assert self.crs is not None  # find_places() comes first
+        if isinstance(self.places, tuple):
+            self.shapes = coordinates.points(self.frame[self.places[0]], self.frame[self.places[1]])
+        elif self.places is not None:
+            self.shapes, forms = coordinates.parse_locations(self.frame[self.places])
+            self.notes.append(
+                f"places from column {self.places!r} ({', '.join(sorted(forms)) or 'none read'})"
+            )
+            self.frame = self.frame.drop(columns=self.places)
+        self.places = None
         self.shapes = coordinates.flatten(self.shapes)
         if self.crs.is_geographic:
-            fix = "" if longitude is None else f": longitude={latitude!r}, latitude={longitude!r}"
-            coordinates.check_order(self.name, self.shapes, fix=fix)
+            coordinates.check_order(self.name, self.shapes, fix=self._fix)
         self.shapes, repaired = coordinates.repair(self.shapes)
         if repaired:
             self.notes.append(f"{repaired:,} invalid areas were repaired")
@@ -126,7 +198,7 @@ class Reading:
         if own is None and stated is None:
             raise InputError(no_crs(self.name))
         # GeoJSON cannot say its system, so a reader's default must not contradict what the user knows.
-        mute = self.source.lower().endswith((".geojson", ".json")) and own is not None and own == LONLAT
+        mute = self.source.lower().endswith(_CANNOT_SAY) and own is not None and own == LONLAT
         if mute and stated is not None and stated != LONLAT:
             self.notes.append(f"the GeoJSON was taken to be in {coordinates.crs_name(stated)}, as stated")
             own = None
@@ -181,11 +253,8 @@ class Reading:
             self._points_from(lonlat[0], lonlat[1])
         elif projected[0] is not None and projected[1] is not None:
             if stated is None:
-                raise InputError(
-                    f"Invalid crs None. Columns {projected[0]!r} and {projected[1]!r} of layer {self.name!r} "
-                    "do not say their coordinate reference system; state it, as in crs='EPSG:26915'."
-                )
-            self.crs = stated
+                self._take_for_degrees(projected[0], projected[1])
+            self.crs = stated or LONLAT
             self._points_from(projected[0], projected[1])
         elif not self._locate_text(stated):
             raise InputError(
@@ -195,24 +264,35 @@ class Reading:
             )
 
     def _points_from(self, first: str, second: str) -> None:
-        self.shapes = coordinates.points(self.frame[first], self.frame[second])
+        self.places = (first, second)
         self.notes.append(f"places from columns {first!r} and {second!r}")
 
+    def _take_for_degrees(self, first: str, second: str) -> None:
+        across, up = (coordinates.numbers(self.frame[name]) for name in (first, second))
+        if not coordinates.look_like_degrees(across, up):
+            raise InputError(
+                f"Invalid crs None. Columns {first!r} and {second!r} of layer {self.name!r} do not say their "
+                "coordinate reference system; state it, as in crs='EPSG:26915'."
+                f"{coordinates.guess_system(across, up)}"
+            )
+        self.notes.append(
+            f"columns {first!r} and {second!r} are degrees by their values: taken for EPSG:4326"
+        )
+
     def _locate_text(self, stated: pyproj.CRS | None) -> bool:
-        column = find_column(self.frame.columns, coordinates.LOCATION_NAMES)
+        column = coordinates.find_location_column(self.frame)
         if column is None:
             return False
-        shapes, forms = coordinates.parse_locations(self.frame[column])
-        if not forms:
-            return False
-        if stated is None and "WKT" in forms:
+        shapes, forms = coordinates.parse_locations(self.frame[column].dropna().head(1000))
+        across, up = shapely.get_coordinates(shapes).T
+        if stated is None and "WKT" in forms and not coordinates.look_like_degrees(across, up):
             raise InputError(
                 f"Invalid crs None. Column {column!r} of layer {self.name!r} holds well-known text, which "
                 "does not say its coordinate reference system; state it, as in crs='EPSG:4326'."
             )
-        self.shapes, self.crs = shapes, stated or LONLAT
-        self.notes.append(f"places from column {column!r} ({', '.join(sorted(forms))})")
-        self.frame = self.frame.drop(columns=column)
+        if stated is None and "WKT" in forms:
+            self.notes.append(f"column {column!r} holds degrees by its values: taken for EPSG:4326")
+        self.places, self.crs = column, stated or LONLAT
         return True
 
     def find_dates(self, date: str | None, *, wanted: bool) -> None:
@@ -235,7 +315,9 @@ class Reading:
             return
         self.frame = self.frame.assign(**{column: parsed})
         self.date_column = column
+        self.in_utc = dates.EPOCH in formats
         self.period = dates.period_of(parsed)
+        formats = tuple(f"{one} (UTC, not local time)" if one == dates.EPOCH else one for one in formats)
         read_as = "" if formats == ("dates",) else f", read as {' and '.join(formats)}"
         self.notes.append(f"dates from column {column!r}{read_as}")
         if readable < len(parsed):
@@ -272,6 +354,11 @@ class Reading:
         if stated is not None:
             self.period = stated
             self.drop(~stated.contains(self.times()), f"outside the period {stated}")
+        if self.in_utc and (hours is not None or weekdays is not None):
+            self.remarks.append(
+                f"the dates of column {self.date_column!r} are in UTC, and so are the hours and weekdays chosen "
+                "of them; give local times to choose local hours"
+            )
         if weekdays is not None:
             days = dates.parse_weekdays(weekdays)
             self.drop(
@@ -315,8 +402,7 @@ class Reading:
         if columns is None:
             return
         repeats = selection.repeated(self.frame, self.shapes, columns, what=f"Layer {self.name!r}")
-        self.ledger = self.ledger.merge(f"same {', '.join(columns)}", int(repeats.sum()))
-        self.narrow(~repeats)
+        self.merge(repeats, f"same {', '.join(columns)}")
 
     def exclude(self, places: selection.Places | None) -> None:
         """Leave out the points at the named places."""
@@ -339,13 +425,23 @@ class Reading:
         self.ledger = self.ledger.drop(reason, rows)
         if rows and fault:
             self.faults[reason] = self.faults.get(reason, 0) + rows
-        self.narrow(~mask)
+        self._lose(mask, "dropped", reason)
+
+    def merge(self, mask: np.ndarray, reason: str) -> None:
+        """Leave out the rows where `mask` is true, which tell of features already counted."""
+        self.ledger = self.ledger.merge(reason, int(mask.sum()))
+        self._lose(mask, "merged", reason)
+
+    def _lose(self, mask: np.ndarray, fate: str, reason: str) -> None:
+        if mask.any():
+            self.lost.append(Lost.of(fate, reason, self.frame.index[mask]))
+            self.narrow(~mask)
 
     def narrow(self, chosen: np.ndarray) -> None:
         """Keep the rows where `chosen` is true, already accounted for."""
         if not chosen.all():
             self.frame = self.frame.loc[chosen]
-            self.shapes = self.shapes[chosen]
+            self.shapes = self.shapes[chosen] if len(self.shapes) else self.shapes
             self.marks = {name: values[chosen] for name, values in self.marks.items()}
 
 
