@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 from scipy import ndimage
 
-from rtmkc.checks import check_columns, check_count, check_number, check_share
+from rtmkc.checks import check_count, check_number, check_share
 from rtmkc.errors import InputError
-from rtmkc.inputs.layers import as_layer
+from rtmkc.places.joins import name_places
 from rtmkc.places.scoring import describe_factors, where_words, why_words
 
 if TYPE_CHECKING:
@@ -123,37 +122,6 @@ def find_hotspots(
         table.insert(1, "name", name_places(table, names, name_column))
     table.attrs["statement"] = statement
     return table
-
-
-def name_places(places: gpd.GeoDataFrame, names: Any, column: str | None) -> np.ndarray:
-    """Return the name of the area that holds a point on each place; empty text where there is none."""
-    frame = as_layer(names, name="names").to_crs(places.crs).frame
-    if column is None:
-        column = name_column_of(frame)
-    check_columns([column], frame.columns.drop(frame.geometry.name), "The layer of names")
-    middles = places.geometry.representative_point().to_numpy()
-    place, area = shapely.STRtree(frame.geometry.to_numpy()).query(middles, predicate="intersects")
-    # Where areas overlap the first of the file counts: a place has one name.
-    first = np.full(len(places), len(frame))
-    np.minimum.at(first, place, area)
-    names_of = frame[column].fillna("").astype(str).to_numpy(dtype=object)
-    return np.asarray(np.append(names_of, "")[first])
-
-
-def name_column_of(frame: gpd.GeoDataFrame) -> str:
-    """Return the column that holds names: the first called like a name, else the only one of text."""
-    text = [
-        str(column)
-        for column in frame.columns
-        if column != frame.geometry.name and pd.api.types.is_string_dtype(frame[column])
-    ]
-    named = [column for column in text if "name" in column.lower()]
-    if not named and len(text) != 1:
-        raise InputError(
-            f"Invalid names. No column is called like a name among: {', '.join(text) or 'none of text'}; "
-            "say which with name_column=."
-        )
-    return named[0] if named else text[0]
 
 
 def _ranked(terrain: "RiskTerrain", by: str) -> np.ndarray:

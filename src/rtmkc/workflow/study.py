@@ -3,164 +3,41 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
 from rtmkc.checks import check_count, check_share, check_unique
 from rtmkc.errors import InputError, StudyError
-from rtmkc.inputs.layers import PROVENANCES, Layer, read_layer
-from rtmkc.places.hotspots import DEFAULT_AREA_SHARE
+from rtmkc.inputs.dates import parse_hours, parse_weekdays
+from rtmkc.inputs.files import RASTERS
+from rtmkc.inputs.layers import Layer
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.exposure import Exposure
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length, parse_period
+from rtmkc.workflow.specs import (
+    AreaSpec,
+    CorridorSpec,
+    ExposureSpec,
+    FactorSpec,
+    HotspotSpec,
+    JoinSpec,
+    LayerSpec,
+    ModelSpec,
+    NamesSpec,
+    OutputSpec,
+    SliceSpec,
+    StreetSpec,
+)
 
+__all__ = [
+    "AreaSpec", "CorridorSpec", "ExposureSpec", "FactorSpec", "HotspotSpec", "JoinSpec", "LayerSpec",
+    "ModelSpec", "NamesSpec", "OutputSpec", "SliceSpec", "StreetSpec", "Study",
+]  # fmt: skip
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
-Reader = Literal["layer", "kcpd_crime", "kc_311"]
-
-
-class LayerSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A file (or several of one layout) and how to read it; the options are those of `read_layer`."""
-
-    file: str | list[str]
-    reader: Reader = "layer"
-    crs: str | None = None
-    latitude: str | None = None
-    longitude: str | None = None
-    easting: str | None = None
-    northing: str | None = None
-    date: str | None = None
-    where: str | dict[str, Any] | None = None
-    period: str | None = None
-    hours: str | None = None
-    weekdays: str | list[str] | None = None
-    merge: list[str] | None = None
-    provenance: Literal[PROVENANCES] | None = None  # type: ignore[valid-type]
-    layer: str | None = None
-    ibrs: list[str] | None = None
-    firearm: bool | None = None
-    exclude_places: list[tuple[float, float]] | None = None
-
-    def paths(self) -> list[str]:
-        """Return the file or files, as written."""
-        return [self.file] if isinstance(self.file, str) else list(self.file)
-
-    def read(self, folder: Path, name: str) -> Layer:
-        """Read the layer; relative paths start at the folder of the study file."""
-        files = [folder / file for file in self.paths()]
-        own = {field for field in LayerSpec.__struct_fields__ if field not in ("file", "reader")}
-        options = {field: getattr(self, field) for field in own if getattr(self, field) is not None}
-        if self.reader == "layer":
-            unknown = {"ibrs", "firearm"} & set(options)
-            if unknown:
-                raise StudyError(
-                    f"Invalid {', '.join(sorted(unknown))} of {name!r}. Only reader = 'kcpd_crime' has it."
-                )
-            if len(files) != 1:
-                raise StudyError(
-                    f"Invalid file of {name!r}. Give one file; several need a reader of their layout, such "
-                    "as reader = 'kc_311'."
-                )
-            return read_layer(files[0], name=name, **options)
-        from rtmkc.inputs.kansas_city.crime import read_kcpd_crime
-        from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
-
-        read, allowed = (
-            (read_kcpd_crime, {"ibrs", "where", "period", "hours", "weekdays", "firearm", "exclude_places"})
-            if self.reader == "kcpd_crime"
-            else (read_kc_311, {"where", "period", "hours", "weekdays", "exclude_places"})
-        )
-        unknown = set(options) - allowed
-        if unknown:
-            raise StudyError(
-                f"Invalid {', '.join(sorted(unknown))} of {name!r}. The reader {self.reader!r} knows its "
-                f"layout and takes only: {', '.join(sorted(allowed))}."
-            )
-        return read(files, name=name, **options)
-
-
-class FactorSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
-    """A risk factor; see `RiskFactor`."""
-
-    name: str
-    kind: Literal["proximity", "density", "both", "auto"] = "both"
-    max_influence: float | str = "3 blocks"
-    increment: Literal["half", "whole"] = "half"
-    direction: Literal["aggravating", "protective", "either"] = "aggravating"
-    allow_provenance: Literal["policing", "person"] | None = None
-
-
-class ExposureSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
-    """How busy places are; see `Exposure`."""
-
-    name: str = "exposure"
-    bandwidth: float | str = "2 blocks"
-    floor: float = 0.05
-
-
-class StreetSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
-    """The street layer: which columns hold names and classes."""
-
-    name: str | None = None
-    road_class: str | None = None
-
-
-class AreaSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is studied, and on which grid."""
-
-    name: str
-    boundary: str
-    boundary_crs: str | None = None
-    crs: str | None = None
-    block_length: float | str | None = None
-    cell_size: float | str | None = None
-
-
-class NamesSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
-    """Areas with names (neighbourhoods), to say where places are."""
-
-    column: str | None = None
-
-
-class ModelSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How it is fitted."""
-
-    method: Literal["classic"]
-    horizon: int | str = "90 days"
-    allow_later_factors: bool = False
-    random_state: int = 0
-
-
-class HotspotSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How hot spots are cut; see `find_hotspots`."""
-
-    area_share: float | None = None
-    count: int | None = None
-    standard_deviations: float | None = None
-    by: Literal["expected", "rrs"] | None = None
-
-    def __post_init__(self) -> None:
-        # What the manifest records is what was used, so defaults are filled in here.
-        given = [
-            name for name in ("area_share", "count", "standard_deviations") if getattr(self, name) is not None
-        ]
-        if len(given) > 1:
-            raise ValueError(f"Only one cut may be given, not {' and '.join(given)}")
-        if not given:
-            self.area_share = DEFAULT_AREA_SHARE
-        if self.by is None:
-            self.by = "expected" if self.standard_deviations is None else "rrs"
-
-
-class CorridorSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which corridors are sought; see `find_corridors`."""
-
-    k: int = 5
-    min_length: float | str = "500 m"
-    max_length: float | str = "2500 m"
-    separation: float | str = "300 m"
+_FOLDER_NAME = re.compile(r"\w[\w &+-]*")
 
 
 class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -178,8 +55,14 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         How it is fitted.
     exposure, streets, names, treated : optional
         Exposure, street layer, areas with names, corridors treated already.
+    joins : list of JoinSpec
+        Areas (beats, districts) that hot spots, corridors and scores are labelled with.
     hotspots, corridors : HotspotSpec, CorridorSpec
         How places are chosen.
+    slices : list of SliceSpec
+        Hours and weekdays that are studied beside the whole.
+    output : OutputSpec
+        What is written beside the usual files.
     folder : Path
         Folder of the study file; relative paths start there.
     """
@@ -192,6 +75,9 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     streets: StreetSpec | None = None
     names: NamesSpec | None = None
     treated: LayerSpec | None = None
+    joins: list[JoinSpec] = msgspec.field(default_factory=list)
+    slices: list[SliceSpec] = msgspec.field(default_factory=list)
+    output: OutputSpec = msgspec.field(default_factory=OutputSpec)
     hotspots: HotspotSpec = msgspec.field(default_factory=HotspotSpec)
     corridors: CorridorSpec = msgspec.field(default_factory=CorridorSpec)
     folder: str = "."
@@ -249,6 +135,10 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if not self.factors:
             raise InputError("Invalid factors []. Give at least one [[factors]].")
         check_unique("factors.name", [factor.name for factor in self.factors])
+        check_unique("joins.name", [join.name for join in self.joins])
+        for number, join in enumerate(self.joins):
+            _check_name(f"joins[{number}].name", join.name)
+        self._check_slices()
         for number, factor in enumerate(self.factors):
             place = f"factors[{number}]"
             _check_name(f"{place}.name", factor.name)
@@ -257,7 +147,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             parse_length(self.exposure.bandwidth, name="exposure.bandwidth", block_length=block)
             check_share("exposure.floor", self.exposure.floor)
         parse_days(self.model.horizon, name="model.horizon")
-        for place, layer in self._layers().items():
+        for place, layer in self.layers().items():
             if layer.period is not None:
                 try:
                     parse_period(layer.period)
@@ -287,11 +177,43 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if corridors.separation != 0:
             parse_length(corridors.separation, name="corridors.separation")
 
-    def _layers(self) -> dict[str, LayerSpec]:
-        """Every layer by its place in the study file, in the order they are read."""
+    def _check_slices(self) -> None:
+        check_unique("slices.name", [one.name.lower() for one in self.slices])
+        for number, one in enumerate(self.slices):
+            place = f"slices[{number}]"
+            if not _FOLDER_NAME.fullmatch(one.name):
+                raise InputError(
+                    f"Invalid {place}.name {one.name!r}. It names a folder: letters, digits, blanks, - and _ only."
+                )
+            if one.hours is None and one.weekdays is None:
+                raise InputError(
+                    f"Invalid {place}. Give hours (such as '19-3'), weekdays ('fri-sun'), or both."
+                )
+            if one.hours is not None:
+                parse_hours(one.hours)
+            if one.weekdays is not None:
+                parse_weekdays(one.weekdays)
+            for name in ("hours", "weekdays"):
+                if getattr(one, name) is not None and getattr(self.incidents, name) is not None:
+                    raise InputError(
+                        f"Invalid {place}.{name}. The incidents have {name} of their own; leave one of the two out."
+                    )
+
+    def of_slice(self, one: SliceSpec) -> "Study":
+        """Return the study of a slice: the same, with only the incidents of its hours and weekdays."""
+        chosen = {
+            name: getattr(one, name) for name in ("hours", "weekdays") if getattr(one, name) is not None
+        }
+        incidents = msgspec.structs.replace(self.incidents, **chosen)
+        named = msgspec.structs.replace(self.study, name=f"{self.study.name}: {one.name}")
+        return msgspec.structs.replace(self, study=named, incidents=incidents, slices=[])
+
+    def layers(self) -> dict[str, LayerSpec]:
+        """Return every layer by its place in the study file, in the order they are read."""
         factors = {f"factors[{number}]": factor for number, factor in enumerate(self.factors)}
         others = {name: getattr(self, name) for name in ("exposure", "streets", "names", "treated")}
-        layers = {"incidents": self.incidents, **factors, **others}
+        joins = {f"joins[{number}]": join for number, join in enumerate(self.joins)}
+        layers = {"incidents": self.incidents, **factors, **others, **joins}
         return {place: layer for place, layer in layers.items() if layer is not None}
 
     def grid(self) -> Grid:
@@ -305,11 +227,12 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return Grid.cover(area, block_length=spec.block_length, cell_size=spec.cell_size, streets=streets)
 
     def risk_factors(self) -> list[RiskFactor]:
-        """Read the layers of all factors."""
+        """Read the layers of all factors; a file that several of them are parts of is read once."""
+        known: dict[bytes, Layer] = {}
         return [
             RiskFactor(
                 spec.name,
-                spec.read(Path(self.folder), spec.name),
+                _raster(spec, Path(self.folder)) or spec.read_once(Path(self.folder), known),
                 kind=spec.kind,
                 max_influence=spec.max_influence,
                 increment=spec.increment,
@@ -324,7 +247,8 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         spec = self.exposure
         if spec is None:
             return None
-        return Exposure(spec.read(Path(self.folder), spec.name), spec.name, spec.bandwidth, spec.floor)
+        source = _raster(spec, Path(self.folder)) or spec.read(Path(self.folder), spec.name)
+        return Exposure(source, spec.name, spec.bandwidth, spec.floor)
 
     def read(self, what: str) -> Layer | None:
         """Read one of "incidents", "streets", "names" and "treated"; None if the study has none."""
@@ -335,13 +259,18 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             raise InputError(f"Invalid layer {what!r}. A study has incidents, streets, names and treated.")
         return spec.read(Path(self.folder), what)
 
+    def read_joins(self) -> dict[str, tuple[Layer, str | None]]:
+        """Read the areas that places are labelled with: layer and column by the name of the join."""
+        return {join.name: (join.read(Path(self.folder), join.name), join.column) for join in self.joins}
+
     def files(self) -> dict[str, Path]:
         """Return every file the study reads, under the name it has in the study file.
 
         A Shapefile brings the files beside it. Of a file that lies elsewhere on the machine only the end of
         its path is named.
         """
-        written = [self.study.boundary, *(file for one in self._layers().values() for file in one.paths())]
+        written = [self.study.boundary, *(file for one in self.layers().values() for file in one.paths())]
+        written += [factor.factor_map for factor in self.factors if factor.factor_map is not None]
         files: dict[str, Path] = {}
         # Names as written come first: they are unique, and what lies elsewhere gives way to them.
         for name in sorted(dict.fromkeys(written), key=lambda name: Path(name).is_absolute()):
@@ -355,6 +284,11 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                     shown = parents.pop(0).name / shown
                 files[shown.as_posix()] = file
         return files
+
+
+def _raster(spec: LayerSpec, folder: Path) -> Path | None:
+    """Return the file of a layer that is a raster, which is measured as it is."""
+    return folder / spec.paths()[0] if spec.paths()[0].lower().endswith(RASTERS) else None
 
 
 def _document(path: Path) -> dict[str, Any]:
