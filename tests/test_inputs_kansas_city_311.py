@@ -1,4 +1,4 @@
-"""311 requests since March 2021, in their real columns and with their dirt, become places of disorder."""
+"""311 requests of both layouts, in their real columns and with their dirt, become places of disorder."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,24 @@ from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
 
 OLD = [
     "CASE ID", "SOURCE", "DEPARTMENT", "WORK GROUP", "REQUEST TYPE", "CATEGORY", "TYPE", "DETAIL",
-    "CREATION DATE", "CREATION TIME", "STATUS", "ADDRESS WITH GEOCODE", "LATITUDE", "LONGITUDE",
+    "CREATION DATE", "CREATION TIME", "CREATION MONTH", "CREATION YEAR", "STATUS", "EXCEEDED EST TIMEFRAME",
+    "CLOSED DATE", "CLOSED MONTH", "CLOSED YEAR", "DAYS TO CLOSE", "STREET ADDRESS", "ADDRESS WITH GEOCODE",
+    "ZIP CODE", "NEIGHBORHOOD", "COUNTY", "COUNCIL DISTRICT", "POLICE DISTRICT", "PARCEL ID NO", "LATITUDE",
+    "LONGITUDE", "CASE URL", "30-60-90 Days Open Window",
 ]  # fmt: skip
+
+
+def old_row(case: object = 2013082581, **changes: object) -> dict[str, object]:
+    """One request in the columns of 2007 to March 2021; `changes` use blanks as _."""
+    usual = dict.fromkeys(OLD, "") | {
+        "CASE ID": case, "SOURCE": "PHONE", "REQUEST TYPE": "SLG0 Streetlight Out - Single Light Out",
+        "CATEGORY": "Street Light", "TYPE": "Outage", "DETAIL": "Single", "CREATION DATE": "06/17/2013",
+        "CREATION TIME": "02:55 PM", "CREATION MONTH": "6", "STATUS": "RESOL", "DAYS TO CLOSE": "-1",
+        "ADDRESS WITH GEOCODE": "938 Mulberry St64101\n(39.102738, -94.600134)", "ZIP CODE": "64109.0",
+        "NEIGHBORHOOD": " ", "LATITUDE": "39.0997", "LONGITUDE": "-94.5786",
+    }  # fmt: skip
+    named = {name.replace("_", " "): value for name, value in changes.items()}
+    return usual | named
 
 
 def row(request: object = 2021000012, **changes: object) -> dict[str, object]:
@@ -125,18 +141,89 @@ def test_conditions_periods_and_hours_apply(tmp_path: Path) -> None:
     assert str(read_kc_311(path, where={"issue_type": "A Pothole"}).period) == "2021-03-05/2022-03-05"
 
 
-def test_the_old_layout_is_recognised_and_refused() -> None:
-    """The message says which layout it is and what is read."""
-    with pytest.raises(InputError, match=r"those of 2007 to March 2021 .*reads the layout since March 2021"):
-        read_kc_311(pd.DataFrame([["1"] * len(OLD)], columns=OLD))
+def test_the_old_layout_keeps_its_types_and_its_time(tmp_path: Path) -> None:
+    """Date and time are one moment, codes are text, a blank neighbourhood is missing, months are not kept."""
+    layer = read_kc_311(write(tmp_path, [old_row()]))
+    request = layer.frame.iloc[0]
+    assert request["request"] == "2013082581"
+    assert request["opened"] == pd.Timestamp("2013-06-17 14:55")
+    assert (request["category"], request["type"], request["detail"]) == ("Street Light", "Outage", "Single")
+    assert request["request_type"] == "SLG0 Streetlight Out - Single Light Out"
+    assert (request["zip_code"], request["status"]) == ("64109", "resol")
+    assert pd.isna(request["neighborhood"])
+    assert (request.geometry.x, request.geometry.y) == (-94.5786, 39.0997)
+    assert not [name for name in layer.frame.columns if "MONTH" in name or "URL" in name]
+
+
+@pytest.mark.parametrize(("status", "reason"), [("CANC", "canceled"), ("DUP", "duplicate")])
+def test_old_statuses_are_left_out(tmp_path: Path, status: str, reason: str) -> None:
+    """The old layout has them in capitals; OPEN and ASSIG stay."""
+    rows = [old_row(1, STATUS=status), old_row(2, STATUS="OPEN"), old_row(3, STATUS="ASSIG")]
+    assert read_kc_311(write(tmp_path, rows)).ledger.dropped == {f"status {reason}": 1}
+
+
+def test_state_plane_comes_before_degrees_and_degrees_before_the_address(tmp_path: Path) -> None:
+    """The address text was geocoded without its N; zero feet are missing feet."""
+    rows = [old_row(number) for number in range(3)]
+    frame = pd.DataFrame(rows).assign(
+        XCOORDINATE=["2730659.4", "0", "0"], YCOORDINATE=["1146308.74", "0", "0"],
+        LATITUDE=["39.0997", "39.0997", ""], LONGITUDE=["-94.5786", "-94.5786", ""],
+    )  # fmt: skip
+    layer = read_kc_311(frame)
+    places = [(point.x, point.y) for point in layer.frame.geometry]
+    assert places[0] == pytest.approx((-94.70518, 39.31462), abs=1e-5)
+    assert places[1:] == [(-94.5786, 39.0997), (-94.600134, 39.102738)]
+
+
+def test_the_export_of_2015_has_feet_and_no_degrees() -> None:
+    """XCOORDINATE and YCOORDINATE instead of LATITUDE and LONGITUDE; CATEGORY1 and CATEGORY2 as types."""
+    frame = pd.DataFrame([old_row()]).drop(columns=["LATITUDE", "LONGITUDE", "TYPE"])
+    frame = frame.rename(columns={"CATEGORY": "CATEGORY1", "DETAIL": "CATEGORY2"})
+    frame = frame.assign(XCOORDINATE=2766402.4, YCOORDINATE=1067976.9, **{"QUALITY OF SERVICE": ""})
+    layer = read_kc_311(frame)
+    place = layer.frame.geometry.iloc[0]
+    assert (place.x, place.y) == pytest.approx((-94.5786, 39.0997), abs=1e-6)
+    assert list(layer.frame[["category", "type"]].iloc[0]) == ["Street Light", "Single"]
+
+
+def test_a_copy_saved_by_excel_is_read(tmp_path: Path) -> None:
+    """A byte order mark, dates of two digits, and cells with a line break."""
+    path = tmp_path / "excel.csv"
+    frame = pd.DataFrame([old_row(CREATION_DATE="1/7/20", CREATION_TIME="12:59 PM")])
+    frame.to_csv(path, index=False, encoding="utf-8-sig", lineterminator="\r\n")
+    layer = read_kc_311(path)
+    assert layer.frame["request"].iloc[0] == "2013082581"
+    assert layer.frame["opened"].iloc[0] == pd.Timestamp("2020-01-07 12:59")
+
+
+def test_both_layouts_are_one_layer(tmp_path: Path) -> None:
+    """Files of 2007 to 2021 and since follow each other, and repeats across old exports count once."""
+    first = write(tmp_path, [old_row(1), old_row(2)], "old.csv")
+    again = write(tmp_path, [old_row(2, DETAIL="Single Light"), old_row(3)], "old again.csv")
+    new = write(tmp_path, [row(1), row(2)], "new.csv")
+    layer = read_kc_311([first, again, new])
+    assert layer.ledger.merged == {"repeated in another file": 1}
+    assert str(layer.period) == "2013-06-17/2021-03-05"
+    assert layer.frame["category"].notna().sum() == 3
+    assert layer.frame["issue_type"].notna().sum() == 2
+    assert read_kc_311([first, new], period="2013").ledger.dropped == {
+        "outside the period 2013-01-01/2013-12-31": 2
+    }
+
+
+def test_an_old_request_without_a_time_is_not_at_midnight(tmp_path: Path) -> None:
+    """Asked for by hour, it is dropped under its own reason."""
+    path = write(tmp_path, [old_row(1), old_row(2, CREATION_TIME="")])
+    with pytest.warns(DataWarning, match="1 time of day missing"):
+        assert list(read_kc_311(path, hours="0-24").frame["request"]) == ["1"]
 
 
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [
-        ("issue_type", "no issue type with an opening date"),
-        ("open_date_time", "no issue type with an opening date"),
-        ("lat_long", r"no column of places \(lat_long\)"),
+        ("issue_type", "no type of request with an opening date"),
+        ("open_date_time", "no type of request with an opening date"),
+        ("lat_long", r"no column of places \(lat_long"),
     ],
 )
 def test_tables_that_lack_what_is_needed_are_refused(missing: str, sentence: str) -> None:

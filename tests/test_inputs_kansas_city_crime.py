@@ -1,4 +1,4 @@
-"""KCPD tables since 2019, in their real columns and with their usual dirt, become incidents."""
+"""KCPD tables of every year since 2009, in their real columns and with their usual dirt, become incidents."""
 
 import csv
 import json
@@ -15,37 +15,36 @@ from rtmkc.inputs.kansas_city.portal import parse_flags
 from rtmkc.inputs.layers import Layer
 
 # Columns as published, by year of the table.
-COMMON = [
-    "Offense",
-    "IBRS",
-    "Description",
-    "Beat",
-    "Address",
-    "City",
-    "Zip Code",
-    "Rep_Dist",
-    "Area",
-    "DVFlag",
-]
-PERSONS = ["Race", "Sex", "Age"]
-DATES = ["Report_No", "Reported_Date", "Reported_Time", "From_Date", "From_Time", "To_Date", "To_Time"]
-BLANKS = [name.replace("_Time", " Time") for name in DATES]
-COLUMNS = {
-    2019: [*DATES, *COMMON, "Involvement", *PERSONS, "Firearm Used Flag", "Location"],
-    2020: [*BLANKS, *COMMON, "Involvement", *PERSONS, "Firearm Used Flag", "Location"],
-    2021: [*DATES, *COMMON, "Involvement", *PERSONS, "Age_Range", "Firearm Used Flag", "Location"],
-    2022: sorted([*DATES, *COMMON, "Involvement", *PERSONS, "Age_Range", "Fire Arm Used Flag", "Location"]),
+HEAD = ["Report_No", "Reported_Date", "Reported_Time", "From_Date", "From_Time", "To_Date", "To_Time", "Offense",
+        "IBRS", "Description"]  # fmt: skip
+BLANKS = [name.replace("_Time", " Time") for name in HEAD]
+PLACE_OLD = ["Beat", "Address", "Zip Code", "City", "Rep_Dist", "Area", "DVFlag"]
+PLACE = ["Beat", "Address", "City", "Zip Code", "Rep_Dist", "Area", "DVFlag"]
+NUMBERED = ["Invl_No", "Involvement", "Race", "Sex", "Age"]
+PERSONS = ["Involvement", "Race", "Sex", "Age"]
+FLAG = "Firearm Used Flag"
+OLD = {
+    2009: [*BLANKS[:6], "To_Time", *BLANKS[7:], *PLACE_OLD, *NUMBERED, "Location 1", f"{FLAG}  "],
+    2010: [*BLANKS, *PLACE_OLD, *NUMBERED, "Location 1", FLAG],
+    2012: [*BLANKS, *PLACE_OLD, *NUMBERED, "Location 1", f"{FLAG}  "],
+    2013: [*BLANKS, *PLACE_OLD, "Involvement", "Race", "Sex", FLAG, "Location 1"],
+    2014: [*BLANKS, *PLACE_OLD, *NUMBERED, "Location 1", f"{FLAG}  "],
+    2015: [*BLANKS, *PLACE, *NUMBERED, FLAG, "Latitude", "Longitude", "Location 1"],
+    2016: [*HEAD, *PLACE, *NUMBERED, FLAG, "Latitude", "Longitude", "Location 1"],
+    2017: [*HEAD, *PLACE, *NUMBERED, FLAG, "Location"],
+    2018: [*HEAD, *PLACE, *NUMBERED, FLAG, "Location"],
+}
+COLUMNS = OLD | {
+    2019: [*HEAD, *PLACE, *PERSONS, FLAG, "Location"],
+    2020: [*BLANKS, *PLACE, *PERSONS, FLAG, "Location"],
+    2021: [*HEAD, *PLACE, *PERSONS, "Age_Range", FLAG, "Location"],
+    2022: sorted([*HEAD, *PLACE, *PERSONS, "Age_Range", "Fire Arm Used Flag", "Location"]),
+    2023: ["report", "report_date", "report_time", "from_date", "from_time", "to_date", "to_time", "offense",
+           "ibrs", "description", "beat", "address", "city", "zip_code", "rep_dist", "area", "dvflag",
+           "involvement", "race", "sex", "age", "age_range", "firearmused_flag", "location"],
     2025: ["report", "report_date", "reported_time", "from_date", "from_time", "to_date", "to_time",
-           "offense", "ibrs", "description",
-           "beat", "address", "city", "zipcode", "rep_dist_1", "area_1", "dvflag",
-           "involvement", "race", "sex", "age", "age_range", "firearmusedflag", "location"],
-}  # fmt: skip
-OLDER = {
-    "2009 to 2014": [*BLANKS, *COMMON, "Invl_No", "Involvement", *PERSONS, "Location 1",
-                     "Firearm Used Flag  "],
-    "2015 or 2016": [*DATES, *COMMON, "Invl_No", "Involvement", *PERSONS, "Firearm Used Flag", "Latitude",
-                     "Longitude", "Location 1"],
-    "2017 or 2018": [*DATES, *COMMON, "Invl_No", "Involvement", *PERSONS, "Firearm Used Flag", "Location"],
+           "offense", "ibrs", "description", "beat", "address", "city", "zipcode", "rep_dist_1", "area_1",
+           "dvflag", "involvement", "race", "sex", "age", "age_range", "firearmusedflag", "location"],
 }  # fmt: skip
 
 DOWNTOWN = "POINT (-94.5786 39.0997)"
@@ -55,10 +54,11 @@ def row(report: str = "KC21000001", **changes: object) -> dict[str, object]:
     """One row in our own names; `changes` say what is different."""
     usual = {
         "reportno": report, "reporteddate": "03/05/2021", "reportedtime": "09:15", "fromdate": "03/04/2021",
-        "fromtime": "22:30", "todate": "", "totime": "", "offense": "Robbery (Armed Street)", "ibrs": "120",
+        "fromtime": "22:30", "todate": "03/04/2021 12:00:00 AM", "totime": "23:05", "offense": "Robbery (Armed Street)", "ibrs": "120",
         "description": "Robbery", "beat": "011", "address": "1200 MAIN ST", "city": "KANSAS CITY",
         "zip": "64105", "repdist": "PJ1604", "area": "CPD", "dvflag": "False", "involvement": "VIC",
         "race": "W", "sex": "F", "age": "33", "agerange": "30-39", "firearm": "True", "location": DOWNTOWN,
+        "latitude": "", "longitude": "", "invlno": "1",
     }  # fmt: skip
     assert set(changes) <= set(usual)
     return usual | changes
@@ -66,8 +66,8 @@ def row(report: str = "KC21000001", **changes: object) -> dict[str, object]:
 
 def table(rows: list[dict[str, object]], columns: list[str]) -> pd.DataFrame:
     """The rows under the names of one year."""
-    ours = {"report": "reportno", "reportdate": "reporteddate", "zipcode": "zip", "repdist1": "repdist",
-            "area1": "area", "firearmusedflag": "firearm", "location1": "location"}  # fmt: skip
+    ours = {"reporttime": "reportedtime", "firearmusedflag": "firearm", "report": "reportno", "reportdate": "reporteddate", "zipcode": "zip", "repdist1": "repdist",
+            "area1": "area", "location1": "location"}  # fmt: skip
     names = {column: "".join(filter(str.isalnum, column.lower())) for column in columns}
     return pd.DataFrame(
         [{column: each.get(ours.get(key, key), "") for column, key in names.items()} for each in rows]
@@ -87,7 +87,7 @@ def quietly(*args: object, **options: object) -> Layer:
 
 
 @pytest.mark.parametrize("year", COLUMNS)
-def test_every_layout_since_2019_gives_the_same_incident(tmp_path: Path, year: int) -> None:
+def test_every_layout_gives_the_same_incident(tmp_path: Path, year: int) -> None:
     """Whatever the columns are called, an incident has the same names, types and place."""
     layer = read_kcpd_crime(write(tmp_path, [row()], year))
     incident = layer.frame.iloc[0]
@@ -96,6 +96,7 @@ def test_every_layout_since_2019_gives_the_same_incident(tmp_path: Path, year: i
     assert (incident["report_no"], incident["ibrs"], incident["zip_code"]) == ("KC21000001", "120", "64105")
     assert incident["occurred"] == pd.Timestamp("2021-03-04 22:30")
     assert incident["reported"] == pd.Timestamp("2021-03-05 09:15")
+    assert incident["until"] == pd.Timestamp("2021-03-04 23:05")
     assert incident["firearm"]
     assert not incident["dv_flag"]
     assert (incident.geometry.x, incident.geometry.y) == (-94.5786, 39.0997)
@@ -107,9 +108,16 @@ def test_every_layout_since_2019_gives_the_same_incident(tmp_path: Path, year: i
 def test_race_sex_and_age_are_never_kept(tmp_path: Path, year: int) -> None:
     """Nor is the role of the person: places are scored, not people."""
     layer = read_kcpd_crime(write(tmp_path, [row()], year))
-    assert not {"race", "sex", "age", "age_range", "agerange", "involvement"} & {
-        column.lower() for column in layer.frame.columns
-    }
+    assert not {
+        "race",
+        "sex",
+        "age",
+        "age_range",
+        "agerange",
+        "involvement",
+        "involved_number",
+        "invl_no",
+    } & {column.lower() for column in layer.frame.columns}
     assert any(note.startswith("columns about persons are not kept:") for note in layer.notes)
 
 
@@ -321,14 +329,86 @@ def test_named_places_are_left_out(tmp_path: Path) -> None:
     assert layer.ledger.dropped == {"place excluded by name: downtown": 1}
 
 
-@pytest.mark.parametrize("years", OLDER)
-def test_older_layouts_are_recognised_and_refused(years: str) -> None:
-    """The message says which years it is and what is read."""
-    frame = table([row()], OLDER[years])
+@pytest.mark.parametrize(
+    ("ibrs", "codes"),
+    [
+        ("violence", ["09A", "120", "13A"]),
+        ("homicide", ["09A"]),
+        (["Aggravated Assault", "240"], ["13A", "240"]),
+        ("theft_from_vehicle", ["23F"]),
+        (["robbery", "vehicle theft", "burglary"], ["120", "220", "240"]),
+    ],
+)
+def test_names_of_offences_stand_for_codes(tmp_path: Path, ibrs: object, codes: list[str]) -> None:
+    """A name selects the codes it stands for, and the notes say which."""
+    every = ["09A", "13A", "120", "220", "23F", "240", "35A"]
+    rows = [row(f"KC{number}", ibrs=code) for number, code in enumerate(every)]
+    layer = read_kcpd_crime(write(tmp_path, rows), ibrs=ibrs)
+    assert sorted(layer.frame["ibrs"]) == codes
+    if ibrs == "violence":
+        assert "'violence' is the IBRS code 09A, 13A, 120" in layer.notes
+
+
+@pytest.mark.parametrize("word", ["shootings", "Shooting", "gun violence"])
+def test_shootings_have_no_code(tmp_path: Path, word: str) -> None:
+    """The error says what to ask for instead, and that works."""
+    rows = [row("KC1", ibrs="13A", firearm="Y"), row("KC2", ibrs="13A", firearm="N"), row("KC3")]
+    path = write(tmp_path, rows)
     with pytest.raises(
-        InputError, match=f"columns are those of {years}; read_kcpd_crime reads .* since 2019"
+        InputError, match=r"cannot be told from IBRS .*ibrs=\['09A', '13A'\] with firearm=True"
     ):
-        read_kcpd_crime(frame)
+        read_kcpd_crime(path, ibrs=word)
+    assert list(quietly(path, ibrs=["09A", "13A"], firearm=True).frame["report_no"]) == ["KC1"]
+
+
+def test_a_word_that_is_no_offence_is_refused(tmp_path: Path) -> None:
+    """With the names there are, and the nearest."""
+    with pytest.raises(InputError, match=r"Invalid ibrs 'robery'.*Did you mean 'robbery'"):
+        read_kcpd_crime(write(tmp_path, [row()]), ibrs="robery")
+
+
+def test_numeric_offences_take_their_text_from_the_description(tmp_path: Path) -> None:
+    """To 2018 the offence is a number; with later years in one layer, all offences are text."""
+    old = [row("160000001", offense="640", ibrs="13B", description="Non Aggravated Assau"),
+           row("160000001", offense="640", ibrs="13B", description="Non Aggravated Assau", involvement="SUS"),
+           row("160000002", offense="801", ibrs="", description="Stealing Shoplift", fromdate="3/4/2021")]  # fmt: skip
+    first = write(tmp_path, old, 2017)
+    second = write(tmp_path, [row("KC19020397", offense="Stealing – Shoplift", description="Shoplift")], 2019)
+    layer = read_kcpd_crime([first, second])
+    assert list(layer.frame["offense"]) == [
+        "Non Aggravated Assau",
+        "Stealing Shoplift",
+        "Stealing – Shoplift",
+    ]
+    assert list(layer.frame["offense_code"].fillna("")) == ["640", "801", ""]
+    assert list(layer.frame["report_no"]) == ["160000001", "160000002", "KC19020397"]
+    assert layer.ledger.merged == {"another row (person) of the same incident": 1}
+    assert layer.frame["occurred"].iloc[1] == pd.Timestamp("2021-03-04 22:30")
+
+
+def test_all_years_are_one_layer(tmp_path: Path) -> None:
+    """A table of every layout, each repeating the last report of the one before."""
+    paths = []
+    for number, year in enumerate(COLUMNS):
+        rows = [row(str(1_000 + number)), row(str(1_001 + number))]
+        paths.append(write(tmp_path, rows, year))
+    layer = read_kcpd_crime(paths, ibrs="violence")
+    assert len(layer) == len(COLUMNS) + 1
+    assert layer.ledger.read == 2 * len(COLUMNS)
+    assert layer.ledger.merged == {"repeated in another file": len(COLUMNS) - 1}
+
+
+def test_rounded_columns_of_2015_and_2016_come_first_and_zeros_fall_back(tmp_path: Path) -> None:
+    """A row at (0, 0) takes the place of its location text, if that has one."""
+    text = "BROADWAY KANSAS CITY64131\r\n(38.9767, -94.5767)"
+    rows = [
+        row("1", latitude="39.1019", longitude="-94.571", location=text),
+        row("2", latitude="0", longitude="0", location=text),
+        row("3", latitude="0", longitude="0", location="99999\n"),
+    ]
+    layer = quietly(write(tmp_path, rows, 2015))
+    assert list(layer.frame.geometry.y) == [39.1019, 38.9767]
+    assert layer.ledger.dropped == {"place withheld or (0, 0)": 1}
 
 
 @pytest.mark.parametrize(
@@ -337,7 +417,7 @@ def test_older_layouts_are_recognised_and_refused(years: str) -> None:
         (["Date", "Hour", "Crime", "geometry"], "no report number with an offence or IBRS code"),
         (
             ["Report_No", "Reported_Date", "zip", "Offense", "Description", "IBRS"],
-            r"no column of places \(Location\)",
+            r"no column of places \(Location, ",
         ),
         (["Report_No", "Offense", "Location"], "no column of dates"),
     ],

@@ -236,9 +236,11 @@ def _select_codes(
     for word, group in wanted.items():
         if (word,) != group:
             reading.notes.append(f"{word!r} is the IBRS code {', '.join(group)}")
-    absent = [code for code in codes if not (reading.frame["ibrs"] == code).any()]
+    absent = [
+        code for group in wanted.values() for code in group if not reading.frame["ibrs"].isin(group).any()
+    ]
     if absent:
-        reading.remarks.append(f"no row has the IBRS code {', '.join(absent)}")
+        reading.remarks.append(f"no row has the IBRS code {', '.join(dict.fromkeys(absent))}")
     chosen = reading.frame["ibrs"].isin(codes).to_numpy(dtype=bool)
     reading.drop(~chosen, f"IBRS code not among {', '.join(codes)}")
 
