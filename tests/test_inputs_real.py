@@ -64,7 +64,7 @@ def test_raw_requests_of_kansas_city_are_read() -> None:
     ("name", "read", "sentence"),
     [
         ("kc311_potholes_raw_sample.csv", read_layer, "quoted cell that is never closed"),
-        ("kc311_raw_format_sample_500.csv", read_kc_311, "those of 2007 to March 2021"),
+        ("kc311_request_type_counts.csv", read_kc_311, "no type of request with an opening date"),
         ("kcpd_2020_no_coords_sample_500.csv", read_kcpd_crime, "no column of places"),
         ("kcpd_crime_2020_no_coords.parquet", read_kcpd_crime, "no column of places"),
         ("kcpd_crime_2017_geocoded.parquet", read_kcpd_crime, "no report number"),

@@ -167,8 +167,10 @@ def _date(reading: Reading) -> None:
     frame = reading.frame
     opened, timed = portal.moment(frame, "opened", "opened_time")
     reading.marks["timed"] = timed.to_numpy(dtype=bool)
+    # A column without any date stays as it is, for the error message to quote.
     if "opened_time" in frame:
-        frame = frame.drop(columns="opened_time").assign(opened=opened)
+        frame = frame.drop(columns="opened_time")
+        frame = frame.assign(opened=opened) if opened.notna().any() else frame
     reading.frame = frame
 
 

@@ -150,4 +150,6 @@ def _date(reading: Reading) -> None:
     if found is not None and int((found.isna() & case.notna()).sum()):
         filled = int((found.isna() & case.notna()).sum())
         reading.notes.append(f"{filled:,} violations are dated by the opening of their case")
-    reading.frame = frame.assign(opened=opened, case_opened=case)
+    # A column without any date stays as it is, for the error message to quote.
+    if opened.notna().any():
+        reading.frame = frame.assign(opened=opened, case_opened=case)
