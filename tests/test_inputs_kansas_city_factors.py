@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rtmkc.errors import InputError
+from rtmkc.errors import DataWarning, InputError
 from rtmkc.inputs.kansas_city.buildings import read_kc_buildings
 from rtmkc.inputs.kansas_city.factors import kc_factors, keep_factor, load_map
 from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
@@ -279,3 +279,23 @@ def test_the_map_has_the_factors_of_the_city() -> None:
         "overgrown public land",
     }  # fmt: skip
     assert all(factor in MAP.factors for factor, _, _ in MAP.remarks)
+
+
+def test_the_sample_is_sorted_as_its_types_say() -> None:
+    """Every type of the embedded sample: the five factors by their words, and the traps beside them."""
+    path = Path(__file__).parent.parent / "data" / "sample" / "requests_311.csv"
+    with pytest.warns(DataWarning, match="62 of 3,363 rows were dropped"):
+        found = kc_factors(read_kc_311(path))
+    kinds = found.table.set_index("type")["factor"]
+    assert kinds["A Street Light Problem > Street Light Out"] == "poor lighting"
+    assert kinds["A Vacant or Dangerous Building > Contractor Board Up Referrals"] == "vacant houses"
+    assert kinds["Overgrown Weeds or Shrubs > Overgrown Shrubs over Sidewalk"] == "overgrown shrubs"
+    assert kinds["Illegal Dumping > Illegal Dumping in Alley"] == "illegal dumping"
+    assert kinds["A Rodent Problem > Rat Treatment - Vacant Lot"] == "health violations"
+    out = found.table[found.table["fate"] == OUT]
+    assert {"A Street Light Problem > Street Light On During Day", "A Homeless Camp > Homeless Camp"} <= set(
+        out["type"]
+    )
+    assert {text.split(" > ")[0] for text in found.unmapped["type"]} == {
+        "A Pothole", "A Sidewalk or Curb Problem", "A Water Leak",
+    }  # fmt: skip

@@ -41,7 +41,7 @@ class LayerSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     merge: list[str] | None = None
     provenance: Literal[PROVENANCES] | None = None  # type: ignore[valid-type]
     layer: str | None = None
-    ibrs: list[str] | None = None
+    ibrs: str | list[str] | None = None
     firearm: bool | None = None
     exclude_places: list[tuple[float, float]] | None = None
 
