@@ -178,7 +178,8 @@ class Layer:
         """
         table = self.dropped_rows().set_index("row")
         if self.origins and len(table):
-            table = table.join(read_again(self.origins, table.index.to_numpy()), rsuffix=" of the source")
+            again = read_again(self.origins, table.index.to_numpy())
+            table = table.join(again.rename(columns={name: f"{name} of the source" for name in table.columns}))
         cells = pd.DataFrame({name: harmless(values) for name, values in table.items()}, index=table.index)
         with write_atomically(path, overwrite=overwrite) as temporary:
             cells.to_csv(temporary, lineterminator="\n", encoding="utf-8")
