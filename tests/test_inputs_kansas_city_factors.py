@@ -299,3 +299,27 @@ def test_the_sample_is_sorted_as_its_types_say() -> None:
     assert {text.split(" > ")[0] for text in found.unmapped["type"]} == {
         "A Pothole", "A Sidewalk or Curb Problem", "A Water Leak",
     }  # fmt: skip
+
+
+def test_every_row_that_is_not_used_can_be_written_out(tmp_path: Path) -> None:
+    """Through reading, mapping and joining, rows keep their number in the files one after the other."""
+    paths = []
+    for number, kinds in enumerate((["Graffiti", "A Pothole"], ["A Pothole", "Graffiti", "Graffiti"])):
+        path = tmp_path / f"requests {number}.csv"
+        statuses = ["resolved", "resolved", "canceled"][: len(kinds)]
+        pd.DataFrame({"issue_type": kinds, "issue_sub_type": "", "open_date_time": "2022-05-01",
+                      "reported_issue": [f"{number}{row}" for row in range(len(kinds))], "latitude": 39.1,
+                      "longitude": -94.58, "current_status": statuses}).to_csv(path, index=False)  # fmt: skip
+        paths.append(path)
+    together = kc_factors(read_kc_311(paths))["graffiti"]
+    apart = kc_factors([read_kc_311(path) for path in paths])["graffiti"]
+    for layer in (together, apart):
+        assert list(layer.frame.index) == [0, 3]
+        assert layer.dropped_rows()["row"].tolist() == [1, 2, 4]
+        assert layer.dropped_rows()["reason"].tolist() == [
+            "type not in the map", "type not in the map", "status canceled",
+        ]  # fmt: skip
+        layer.write_dropped(tmp_path / "dropped.csv", overwrite=True)
+        written = pd.read_csv(tmp_path / "dropped.csv", dtype=str)
+        assert written["issue_type"].tolist() == ["A Pothole", "A Pothole", "Graffiti"]
+        assert written["reported_issue"].tolist() == ["01", "10", "12"]

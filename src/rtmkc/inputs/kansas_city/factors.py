@@ -15,6 +15,7 @@ import pandas as pd
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.inputs.lost import Lost
 from rtmkc.units import Period
 
 #: Columns that a rule may name, in the order in which a type is written out.
@@ -360,10 +361,14 @@ class _Sorted:
     def layer_of(self, factor: str) -> Layer:
         """Return the rows of a factor, the others dropped by reason."""
         labels = [_reason(name, out, factor) for name, out in self.fates]
-        counts = np.bincount(self.code, minlength=len(labels))
-        ledger = self.layer.ledger
-        for label, rows in zip(labels, counts, strict=True):
-            ledger = ledger.drop(label, int(rows)) if label else ledger
+        ledger, lost, index = self.layer.ledger, list(self.layer.lost), self.layer.frame.index
+        reasons, of_type = np.unique(np.array(labels or [""], dtype=object), return_inverse=True)
+        reason_of_row = of_type[self.code]
+        for number, reason in enumerate(reasons):
+            rows = index[reason_of_row == number]
+            if reason and len(rows):
+                ledger = ledger.drop(str(reason), len(rows))
+                lost.append(Lost.of("dropped", str(reason), rows))
         frame = self.layer.frame.loc[self.factor == factor]
         table = self.table()
         mapped = table[table["factor"] == factor]
@@ -376,7 +381,8 @@ class _Sorted:
             text for name, column, text in self.map.remarks if name == factor and column in self.layer.frame
         ]
         notes = (*self.layer.notes, said, *remarks)
-        return replace(self.layer, name=factor, frame=frame, ledger=replace(ledger, name=factor), notes=notes)
+        ledger = replace(ledger, name=factor)
+        return replace(self.layer, name=factor, frame=frame, ledger=ledger, notes=notes, lost=tuple(lost))
 
 
 def _reason(name: str, out: str, factor: str) -> str:
@@ -394,22 +400,30 @@ def _written(type_: dict[str, str]) -> str:
 
 
 def _join(factor: str, layers: list[Layer]) -> Layer:
-    """Return layers of one factor and provenance as one."""
+    """Return layers of one factor and provenance as one, their rows numbered on from one to the next."""
     if len(layers) == 1:
         return layers[0]
     merged: dict[str, int] = {}
     dropped: dict[str, int] = {}
+    frames, lost = [], []
+    start = 0
     for layer in layers:
         for sums, part in ((merged, layer.ledger.merged), (dropped, layer.ledger.dropped)):
             for reason, rows in part.items():
                 sums[reason] = sums.get(reason, 0) + rows
+        frame = layer.to_crs(layers[0].crs).frame
+        frames.append(frame.set_axis(_numbered_on(frame.index, start)))
+        lost += [
+            Lost.of(part.fate, part.reason, _numbered_on(pd.Index(part.rows), start)) for part in layer.lost
+        ]
+        start += layer.ledger.read
     read, used = (sum(getattr(layer.ledger, side) for layer in layers) for side in ("read", "used"))
     periods = [layer.period for layer in layers if layer.period is not None]
     first = layers[0]
     date = first.date_column if all(layer.date_column == first.date_column for layer in layers) else None
     return replace(
         first,
-        frame=pd.concat([layer.to_crs(first.crs).frame for layer in layers], ignore_index=True),
+        frame=pd.concat(frames),
         ledger=Ledger(factor, read, used, merged, dropped),
         date_column=date,
         period=Period(min(one.start for one in periods), max(one.end for one in periods))
@@ -418,4 +432,13 @@ def _join(factor: str, layers: list[Layer]) -> Layer:
         source=", ".join(layer.source for layer in layers),
         sha256=", ".join(layer.sha256 for layer in layers if layer.sha256) or None,
         notes=tuple(dict.fromkeys(note for layer in layers for note in layer.notes)),
+        lost=tuple(lost),
+        origins=tuple(origin for layer in layers for origin in layer.origins)
+        if all(layer.origins for layer in layers)
+        else (),
     )
+
+
+def _numbered_on(index: pd.Index, start: int) -> pd.Index:
+    """Return row numbers counted on from those of the layers before; labels of a user stay."""
+    return index.astype("int64") + start if pd.api.types.is_integer_dtype(index.dtype) else index

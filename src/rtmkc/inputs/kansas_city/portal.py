@@ -65,6 +65,8 @@ def open_tables(
     combined.source = ", ".join(reading.source for reading in readings)
     hashes = [reading.sha256 for reading in readings if reading.sha256]
     combined.sha256 = ", ".join(hashes) or None
+    if all(reading.origins for reading in readings):
+        combined.origins = [origin for reading in readings for origin in reading.origins]
     combined.marks["file"] = np.repeat(np.arange(len(frames)), [len(each) for each in frames])
     combined.notes = list(dict.fromkeys(note for reading in readings for note in reading.notes))
     return combined
@@ -126,14 +128,12 @@ def locate(reading: Reading) -> None:
         frame = frame.drop(columns=["latitude", "longitude"])
     reading.frame = frame
     if "location" in frame.columns:
-        written, forms = parse_locations(frame["location"])
-        check_order(reading.name, written, fix="")
-        withheld = (
-            frame["location"].astype("string").str.match(r"\s*99999").fillna(False).to_numpy(dtype=bool)
-        )
         empty = shapely.is_missing(shapes)
-        shapes[empty] = written[empty]
         if empty.any():
+            text = frame["location"][empty]
+            shapes[empty], forms = parse_locations(text)
+            check_order(reading.name, shapes[empty], fix="")
+            withheld[empty] = text.astype("string").str.match(r"\s*99999").fillna(False).to_numpy(dtype=bool)
             reading.notes.append(
                 f"places from the location column ({', '.join(sorted(forms)) or 'none'}): "
                 f"{_count(shapes[empty])}"
@@ -201,9 +201,8 @@ def collapse(reading: Reading, *, within: str) -> None:
     keeper = np.empty(len(key), dtype=origin.dtype)
     keeper[order] = origin[order[first]][np.cumsum(first) - 1]
     elsewhere = ~kept & (origin != keeper)
-    reading.ledger = reading.ledger.merge(within, int((~kept & ~elsewhere).sum()))
-    reading.ledger = reading.ledger.merge("repeated in another file", int(elsewhere.sum()))
-    reading.narrow(kept)
+    reading.merge(~kept & ~elsewhere, within)
+    reading.merge(elsewhere[kept | elsewhere], "repeated in another file")
 
 
 def drop_unplaced(reading: Reading) -> None:
