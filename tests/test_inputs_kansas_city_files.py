@@ -234,3 +234,46 @@ def test_the_types_of_the_city_are_sorted_as_the_page_says() -> None:
     for factor in ("poor lighting", "vacant houses", "illegal dumping"):
         assert f"| {factor} | " in page
         assert f" | {rows[factor]:,} | " in page
+
+
+READERS = {
+    read_kcpd_crime: {"Report_No": "KC1", "Reported_Date": "01/02/2021", "Offense": "Stealing – Shoplift",
+                      "IBRS": "23C", "Location": "POINT (-94.5 39.1)"},
+    read_kc_311: {"reported_issue": "1", "open_date_time": "2021-03-05", "issue_type": "Café – food",
+                  "lat_long": "POINT (-94.5 39.1)"},
+    read_kc_buildings: {"casenumber": "1", "case_opened": "2021-03-05", "address": "Peña – 9th",
+                        "case_location": "POINT (-94.5 39.1)"},
+    read_kc_violations: {"violationid": "1", "date_found": "2021-03-05", "description": "Weeds – rank",
+                         "incident_location": "POINT (-94.5 39.1)"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_broken_files_are_one_sentence(tmp_path: Path, read: object) -> None:
+    """Empty, header alone, binary, and cut off inside a cell: an InputError in one line, never a layer."""
+    row = READERS[read]
+    header, values = ",".join(row), ",".join(f'"{value}"' for value in row.values())
+    broken = {
+        "empty": b"",
+        "header": header.encode() + b"\n",
+        "binary": bytes(range(256)) * 8,
+        "cut": f"{header}\n{values}\n{values[:-8]}".encode(),
+    }
+    for name, content in broken.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="Invalid ") as caught:
+            read(path)
+        assert "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_a_file_of_an_old_windows_program_is_read(tmp_path: Path, read: object) -> None:
+    """Its dashes and accents survive, and the encoding is said."""
+    row = READERS[read]
+    path = tmp_path / "windows.csv"
+    path.write_text(f"{','.join(row)}\n" + ",".join(row.values()) + "\n", encoding="cp1252")
+    layer = read(path)
+    assert len(layer) == 1
+    assert any("–" in str(value) for value in layer.frame.iloc[0])
+    assert any("Windows-1252" in note for note in layer.notes)
