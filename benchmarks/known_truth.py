@@ -205,8 +205,8 @@ cities or so themselves), true factors found no fewer, and a false factor in at 
 L2 noise. {verdict}
 
 What differs from the published study: the negative binomial is NB1, as in RTMDx, there NB2; the penalty path has
-100 steps, there 25, on columns that are not scaled, there scaled by their standard deviation; the search also exchanges one
-column of a factor for another; and the quartic kernel ends at its radius, there one cell beyond.
+100 steps, there 25, on columns that are not scaled, there scaled by their standard deviation; and the quartic kernel ends
+at its radius, there one cell beyond.
 
 {made} Seeds are fixed in the script.
 """
