@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from scipy import ndimage
 
 from rtmkc.checks import check_count, check_number, check_share
@@ -164,22 +165,19 @@ def _areas(terrain: "RiskTerrain", chosen: np.ndarray, by: str) -> gpd.GeoDataFr
     label, _ = ndimage.label(terrain.grid.to_raster(marked, fill=False), structure=np.ones((3, 3)))
     label = terrain.grid.to_vector(label)[chosen]
     cells = terrain.cells.iloc[chosen].assign(area=label)
-    rows, shapes = [], []
-    polygons = terrain.grid.cell_polygons(chosen)
-    for _, own in cells.groupby("area"):
-        rows.append(
-            {
-                "n_cells": len(own),
-                "area_m2": float(own["share"].sum() * terrain.grid.cell_size**2),
-                "relative": float(own["expected"].mean() / terrain.city_mean),
-                "expected": float(own["expected"].sum()),
-                "count": int(own["count"].sum()),
-                "rrs": float(own["rrs"].mean()),
-                "why": describe_factors(terrain, own),
-            }
-        )
-        shapes.append(polygons.loc[own.index].union_all())
-    table = gpd.GeoDataFrame(pd.DataFrame(rows, columns=OF_AREAS), geometry=shapes, crs=terrain.grid.crs)
+    grouped = cells.groupby("area")
+    table = grouped[["expected", "count", "share"]].sum()
+    table["n_cells"] = grouped.size()
+    table["area_m2"] = table.pop("share") * terrain.grid.cell_size**2
+    table["relative"] = grouped["expected"].mean() / terrain.city_mean
+    table["rrs"] = grouped["rrs"].mean()
+    table["why"] = [describe_factors(terrain, own) for _, own in grouped]
+    polygons = terrain.grid.cell_polygons(chosen).to_numpy()[np.argsort(label, kind="stable")]
+    starts = np.cumsum(table["n_cells"].to_numpy())[:-1]
+    shapes = [shapely.union_all(part) for part in np.split(polygons, starts)] if len(table) else []
+    table = gpd.GeoDataFrame(
+        table[list(OF_AREAS)].reset_index(drop=True), geometry=shapes, crs=terrain.grid.crs
+    )
     total = table["expected"] if by == "expected" else table["rrs"] * table["n_cells"]
     table = table.iloc[np.argsort(-total.to_numpy(), kind="stable")].reset_index(drop=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))

@@ -232,7 +232,8 @@ def where_words(terrain: "RiskTerrain", cells: pd.DataFrame) -> list[str]:
 
 def describe_factors(terrain: "RiskTerrain", cells: pd.DataFrame) -> str:
     """Return in how many of some cells each factor of the model is present, most frequent first."""
-    shares = {name: float(cells[f"f_{name}"].mean()) for name in terrain.factors}
+    flags = cells[[f"f_{name}" for name in terrain.factors]].to_numpy(dtype=float)
+    shares = dict(zip(terrain.factors, flags.mean(axis=0).tolist(), strict=True))
     present = sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name])
     if not present:
         words = why_words(terrain, cells)
