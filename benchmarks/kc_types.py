@@ -11,7 +11,7 @@ import pandas as pd
 from page import made_by, table
 
 import rtmkc as rtm
-from rtmkc.inputs.kansas_city.factors import load_map
+from rtmkc.inputs.kansas_city.factor_map import load_map
 from rtmkc.storage import write_text
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "kansas-city-types.md"

@@ -7,7 +7,8 @@ import pytest
 
 from rtmkc.errors import DataWarning, InputError
 from rtmkc.inputs.kansas_city.buildings import read_kc_buildings
-from rtmkc.inputs.kansas_city.factors import kc_factors, keep_factor, load_map
+from rtmkc.inputs.kansas_city.factor_map import load_map
+from rtmkc.inputs.kansas_city.factors import kc_factors, keep_factor
 from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
 from rtmkc.inputs.kansas_city.violations import read_kc_violations
 from rtmkc.inputs.layers import Layer

@@ -12,7 +12,8 @@ import pytest
 from rtmkc.errors import DataWarning, InputError
 from rtmkc.inputs.kansas_city.buildings import read_kc_buildings
 from rtmkc.inputs.kansas_city.crime import read_kcpd_crime
-from rtmkc.inputs.kansas_city.factors import kc_factors, load_map
+from rtmkc.inputs.kansas_city.factor_map import load_map
+from rtmkc.inputs.kansas_city.factors import kc_factors
 from rtmkc.inputs.kansas_city.portal import FALSE_ORIGIN, OUTSIDE, STATE_PLANE, WITHHELD
 from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
 from rtmkc.inputs.kansas_city.violations import read_kc_violations
