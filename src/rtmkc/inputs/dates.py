@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rtmkc.errors import InputError
 from rtmkc.units import Period
@@ -26,15 +28,13 @@ _ZONE = re.compile(r"(?<=\d)\s*(?:Z|[+-]\d{2}:?\d{2})$|(?<=:\d{2})\s*[+-]\d{2}$"
 EPOCH = "milliseconds since 1970"
 # 1973-03-03 to 2099-12-31: below lie years, days and seconds, and any eight-digit date.
 _EPOCH_RANGE = (1e11, 4_102_444_800_000)
-_ISO = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:\D|$)|^\d{8}$")
-_SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/\d{2,4}(?:\D|$)")
-_FORMATS = {
-    "MM/DD/YYYY": (
-        "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p",
-    ),
-    "MM/DD/YY": ("%m/%d/%y", "%m/%d/%y %H:%M", "%m/%d/%y %I:%M %p"),
-    "YYYY Mon DD": ("%Y %b %d", "%Y %b %d %I:%M:%S %p"),
-}  # fmt: skip
+_ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:\D|$)|^\d{8}$"
+_SLASHED = (
+    r"^(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})"
+    r"(?:[ T]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?(?:\s*(?P<half>[AaPp])[Mm])?)?$"
+)
+_FORMATS = {"YYYY Mon DD": ("%Y %b %d", "%Y %b %d %I:%M:%S %p")}
+_BLOCK = 500_000
 # Databases write these for "no date"; one of them would stretch a period by a century.
 _FIRST_DAY = pd.Timestamp(1901, 1, 1)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -80,38 +80,97 @@ def parse_dates(values: pd.Series, *, what: str = "date") -> tuple[pd.Series, tu
     text = values.astype("string").str.strip()
     if pd.api.types.is_numeric_dtype(values.dtype):
         text = text.str.removesuffix(".0")
-    # Tables repeat their dates: each is read once.
-    codes, known = pd.factorize(text)
-    dates, formats = _parse_text(pd.Series(known, dtype="string"), what)
-    return dates.reindex(codes).set_axis(values.index), formats
+    parts, formats = [], dict.fromkeys(("ISO", "MM/DD/YYYY", "MM/DD/YY", *_FORMATS), False)
+    order = _SlashOrder()
+    # In blocks: the fields of five million dates at once would take gigabytes.
+    for start in range(0, len(text), _BLOCK):
+        parts.append(_parse_text(text.iloc[start : start + _BLOCK], formats, order))
+    order.check(what)
+    dates = pd.Series(np.concatenate(parts or [np.empty(0, dtype="datetime64[us]")]), index=values.index)
+    return dates, tuple(label for label, met in formats.items() if met)
 
 
-def _parse_text(text: pd.Series, what: str) -> tuple[pd.Series, tuple[str, ...]]:
-    text = text.str.replace(_ZONE, "", regex=True)
-    _refuse_day_first(text, what)
+class _SlashOrder:
+    """Whether slashed dates can only be day before month: one is, and none can only be month before day."""
+
+    def __init__(self) -> None:
+        self.day_first: str | None = None
+        self.month_first = False
+
+    def look(self, text: pd.Series, first: np.ndarray, second: np.ndarray) -> None:
+        swapped = np.flatnonzero((first > 12) & (second <= 12))
+        if swapped.size and self.day_first is None:
+            self.day_first = str(text.iloc[swapped[0]])
+        self.month_first |= bool((second > 12).any())
+
+    def check(self, what: str) -> None:
+        if self.day_first is not None and not self.month_first:
+            raise InputError(
+                f"Invalid dates in column {what!r}. {self.day_first!r} can only be DD/MM/YYYY, and slashed "
+                "dates are read as MM/DD/YYYY; write them as YYYY-MM-DD."
+            )
+
+
+def _parse_text(text: pd.Series, formats: dict[str, bool], order: _SlashOrder) -> np.ndarray:
+    dates = _slashed(text, formats, order)
+    rest = np.flatnonzero(np.isnat(dates) & text.notna().to_numpy(dtype=bool))
+    if rest.size:
+        dates[rest] = _parse_others(text.iloc[rest].str.replace(_ZONE, "", regex=True), formats, order)
+    dates[dates < np.datetime64(_FIRST_DAY)] = np.datetime64("NaT")
+    return dates
+
+
+def _parse_others(text: pd.Series, formats: dict[str, bool], order: _SlashOrder) -> np.ndarray:
+    dates = _slashed(text, formats, order)
     iso = text.where(text.str.match(_ISO)).str.replace("/", "-")
-    dates = pd.to_datetime(iso, format="ISO8601", errors="coerce")
-    formats = ["ISO"] if dates.notna().any() else []
-    for label, patterns in _FORMATS.items():
-        before = dates.isna()
-        for pattern in patterns:
-            rest = dates.isna() & text.notna()
-            if not rest.any():
-                break
-            dates = dates.fillna(pd.to_datetime(text.where(rest), format=pattern, errors="coerce"))
-        if (before & dates.notna()).any():
-            formats.append(label)
-    return dates.where(dates >= _FIRST_DAY), tuple(formats)
+    for label, pattern, cells in (
+        ("ISO", "ISO8601", iso),
+        *((label, pattern, text) for label, patterns in _FORMATS.items() for pattern in patterns),
+    ):
+        rest = np.flatnonzero(np.isnat(dates) & cells.notna().to_numpy(dtype=bool))
+        if rest.size:
+            read = pd.to_datetime(cells.iloc[rest], format=pattern, errors="coerce").to_numpy()
+            dates[rest] = read.astype("datetime64[us]")
+            formats[label] |= not np.isnat(read).all()
+    return dates
 
 
-def _refuse_day_first(text: pd.Series, what: str) -> None:
-    parts = text.str.extract(_SLASHED).astype("Float64")
-    day_first = text[((parts[0] > 12) & (parts[1] <= 12)).fillna(False)]
-    if len(day_first) and not bool((parts[1] > 12).any()):
-        raise InputError(
-            f"Invalid dates in column {what!r}. {day_first.iloc[0]!r} can only be DD/MM/YYYY, and slashed "
-            "dates are read as MM/DD/YYYY; write them as YYYY-MM-DD."
-        )
+def _slashed(text: pd.Series, formats: dict[str, bool], order: _SlashOrder) -> np.ndarray:
+    """Return the dates written as month/day/year with or without a time of day, NaT for all others."""
+    fields = pc.extract_regex(pa.array(text, type=pa.string(), from_pandas=True), _SLASHED)
+    if isinstance(fields, pa.ChunkedArray):
+        fields = fields.combine_chunks()
+
+    def number(name: str) -> np.ndarray:
+        cells = pc.struct_field(fields, name)
+        known = pc.if_else(pc.equal(cells, ""), None, cells)
+        return pc.fill_null(pc.cast(known, pa.int32()), 0).to_numpy(zero_copy_only=False)
+
+    found = fields.is_valid().to_numpy(zero_copy_only=False)
+    if not found.any():
+        return np.full(len(text), "NaT", dtype="datetime64[us]")
+    month, day, year, hour, minute, second = (
+        number(name) for name in ("month", "day", "year", "hour", "minute", "second")
+    )
+    order.look(text, np.where(found, month, 0), np.where(found, day, 0))
+    half = pc.fill_null(pc.utf8_upper(pc.struct_field(fields, "half")), "").to_numpy(zero_copy_only=False)
+    on_twelve = half != ""
+    short = found & (
+        pc.fill_null(pc.utf8_length(pc.struct_field(fields, "year")), 0).to_numpy(zero_copy_only=False) == 2
+    )
+    right = found & (hour < 24) & (minute < 60) & (second < 60) & (month >= 1) & (month <= 12) & (day >= 1)
+    right &= ~on_twelve | ((hour >= 1) & (hour <= 12))
+    hour = np.where(on_twelve, hour % 12 + 12 * (half == "P"), hour)
+    # Two digits of a year are of 1969 to 2068, as everywhere else.
+    year = np.where(short, year + np.where(year < 69, 2000, 1900), year)
+    first = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = first.astype("datetime64[D]") + (day - 1)
+    right &= days.astype("datetime64[M]") == first
+    moments = days.astype("datetime64[s]") + (hour * 3600 + minute * 60 + second)
+    formats["MM/DD/YYYY"] |= bool((right & ~short).any())
+    formats["MM/DD/YY"] |= bool((right & short).any())
+    moments[~right] = np.datetime64("NaT")
+    return moments.astype("datetime64[us]")
 
 
 def parse_times(values: pd.Series, *, whole_hours: bool = False) -> pd.Series:

@@ -30,12 +30,11 @@ _EMPTY = (
     "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
 
-_NUMBER = r"^(?:[+-]?(?:\d+\.?\d*|\.\d+)|[+-]?\d\.\d+[eE][+-]?\d+)$"
-_WHOLE = r"^[+-]?\d+$"
-_LEADING_ZERO = r"^[+-]?0\d"
-# A float would round digit strings this long.
-_IDENTIFIER = r"^[+-]?\d{16,}$"
-_DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
+_NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+|\d\.\d+[eE][+-]?\d+)\s*$"
+_WHOLE = r"^\s*[+-]?\d+\s*$"
+# A leading zero makes a code, and a float would round digit strings of 16.
+_CODE = r"^\s*[+-]?(?:0\d|\d{16,}\s*$)"
+_DECIMAL_COMMA = r"^\s*[+-]?\d+,\d+\s*$"
 
 
 @dataclass(frozen=True)
@@ -69,18 +68,18 @@ def read_table(path: Path, notes: list[str], *, shown: str, columns: ColumnChoic
     """
     dialect = find_dialect(path, shown=shown)
     notes.extend(dialect.notes)
-    frame = None
+    decimal_comma = dialect.separator != ","
+    typed = None
     if path.stat().st_size > LARGE and not dialect.damaged:
-        frame = _stream(path, dialect, columns)
-    if frame is None:
-        frame = _read_at_once(path, dialect, columns)
-    typed = sensible_types(frame, decimal_comma=dialect.separator != ",")
-    commas = [name for name in typed if _was_decimal_comma(frame[name], typed[name])]
+        typed = _stream(path, dialect, columns, decimal_comma)
+    if typed is None:
+        typed = _typed_columns(_read_at_once(path, dialect, columns), decimal_comma)
+    frame, commas = typed
     if commas:
         notes.append(f"numbers are written with a decimal comma: {', '.join(map(str, commas))}")
-    if _ends_early(path, dialect, width=len(frame.columns) if columns is None else None):
+    if _ends_early(path, dialect, width=None if columns else len(frame.columns)):
         notes.append("the last row has fewer cells than the first, as if the file were cut off")
-    return typed
+    return frame
 
 
 def find_dialect(path: Path, *, shown: str) -> Dialect:
@@ -229,7 +228,9 @@ def read_rows(path: Path, rows: np.ndarray) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _stream(path: Path, dialect: Dialect, columns: ColumnChoice | None) -> pd.DataFrame | None:
+def _stream(
+    path: Path, dialect: Dialect, columns: ColumnChoice | None, decimal_comma: bool
+) -> tuple[pd.DataFrame, list[str]] | None:
     """Return a large table read block by block, or None if its rows are not all of one width."""
     from pyarrow import csv as arrow_csv
 
@@ -257,11 +258,16 @@ def _stream(path: Path, dialect: Dialect, columns: ColumnChoice | None) -> pd.Da
             table = pa.Table.from_batches(list(reader), schema=reader.schema)
     except pa.ArrowInvalid:
         return None
-    return pd.DataFrame({name: _arrow_text(table, name) for name in chosen}, columns=chosen)
-
-
-def _arrow_text(table: pa.Table, name: str) -> pd.Series:
-    return pd.Series(table.column(name).to_pandas())
+    typed, commas = {}, []
+    for name in chosen:
+        # One column at a time, so that text and what it becomes are never all in memory.
+        text = table.column(name)
+        table = table.drop_columns([name])
+        numbers, comma = _numbers(text, decimal_comma)
+        commas += [name] if comma else []
+        typed[name] = text.to_pandas() if numbers is None else pd.Series(numbers)
+        del text
+    return pd.DataFrame(typed, columns=chosen), commas
 
 
 def sensible_types(frame: pd.DataFrame, *, decimal_comma: bool = False) -> pd.DataFrame:
@@ -282,47 +288,50 @@ def sensible_types(frame: pd.DataFrame, *, decimal_comma: bool = False) -> pd.Da
     >>> [pd.api.types.is_numeric_dtype(column) for _, column in sensible_types(frame).items()]
     [True, False, False]
     """
-    typed = {name: _typed(values, decimal_comma) for name, values in frame.items()}
-    return pd.DataFrame(typed, index=frame.index)
+    return _typed_columns(frame, decimal_comma)[0]
 
 
-def _typed(values: pd.Series, decimal_comma: bool) -> pd.Series:
-    text = pa.chunked_array([pa.array(values, type=pa.large_string(), from_pandas=True)])
-    known = pc.utf8_trim_whitespace(text.drop_null())
-    if not len(known):
-        return values
-    if decimal_comma and _all_match(known, _DECIMAL_COMMA):
+def _typed_columns(frame: pd.DataFrame, decimal_comma: bool) -> tuple[pd.DataFrame, list[str]]:
+    typed, commas = {}, []
+    for name, values in frame.items():
+        numbers, comma = _numbers(
+            pa.chunked_array([pa.array(values, type=pa.large_string(), from_pandas=True)]), decimal_comma
+        )
+        commas += [str(name)] if comma else []
+        typed[name] = values if numbers is None else pd.Series(numbers, index=values.index)
+    return pd.DataFrame(typed, index=frame.index), commas
+
+
+def _numbers(text: pa.ChunkedArray, decimal_comma: bool) -> tuple[np.ndarray | None, bool]:
+    """Return a column of text as numbers or flags, or None; and whether it had decimal commas."""
+    if text.null_count == len(text):
+        return None, False
+    if not text.null_count and _all_match(text, r"(?i)^\s*(?:true|false)\s*$"):
+        return pc.starts_with(pc.utf8_lower(pc.utf8_trim_whitespace(text)), "true").to_numpy(), False
+    comma = decimal_comma and _all_match(text, _DECIMAL_COMMA)
+    if comma:
         text = pc.replace_substring(text, ",", ".", max_replacements=1)
-        known = pc.replace_substring(known, ",", ".", max_replacements=1)
-    if not text.null_count and _all_match(known, r"(?i)^(?:true|false)$"):
-        yes = pc.equal(pc.utf8_lower(pc.utf8_trim_whitespace(text)), "true")
-        return pd.Series(yes.to_numpy(), index=values.index)
-    if not _all_match(known, _NUMBER) or _any_match(known, _LEADING_ZERO) or _any_match(known, _IDENTIFIER):
-        return values
-    whole = not text.null_count and _all_match(known, _WHOLE)
-    # Arrow reads no plus sign.
-    plain = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), r"^\+", "")
-    numbers = pc.cast(plain, pa.int64() if whole else pa.float64())
-    return pd.Series(numbers.to_numpy(), index=values.index)
+    if not _all_match(text, _NUMBER) or _any_match(text, _CODE):
+        return None, False
+    whole = not text.null_count and _all_match(text, _WHOLE)
+    plain = pc.ascii_trim_whitespace(text)
+    if pc.any(pc.starts_with(plain, "+")).as_py():
+        # Arrow reads no plus sign.
+        plain = pc.replace_substring_regex(plain, r"^\+", "")
+    return pc.cast(plain, pa.int64() if whole else pa.float64()).to_numpy(), comma
 
 
 def _all_match(text: pa.ChunkedArray, pattern: str) -> bool:
     # Most columns that do not match show it in their first values.
-    first = pc.match_substring_regex(text.slice(0, 100), pattern)
-    if not pc.all(first).as_py():
-        return False
-    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
+    for part in (text.slice(0, 1000), text):
+        # Empty cells are null, and count for nothing.
+        if pc.all(pc.match_substring_regex(part, pattern)).as_py() is False:
+            return False
+    return True
 
 
 def _any_match(text: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(text, pattern)).as_py())
-
-
-def _was_decimal_comma(before: pd.Series, after: pd.Series) -> bool:
-    if not pd.api.types.is_float_dtype(after.dtype):
-        return False
-    known = before.dropna()
-    return bool(len(known)) and "," in str(known.iloc[0])
 
 
 def _ends_early(path: Path, dialect: Dialect, *, width: int | None) -> bool:

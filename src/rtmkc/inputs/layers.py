@@ -179,7 +179,9 @@ class Layer:
         table = self.dropped_rows().set_index("row")
         if self.origins and len(table):
             again = read_again(self.origins, table.index.to_numpy())
-            table = table.join(again.rename(columns={name: f"{name} of the source" for name in table.columns}))
+            table = table.join(
+                again.rename(columns={name: f"{name} of the source" for name in table.columns})
+            )
         cells = pd.DataFrame({name: harmless(values) for name, values in table.items()}, index=table.index)
         with write_atomically(path, overwrite=overwrite) as temporary:
             cells.to_csv(temporary, lineterminator="\n", encoding="utf-8")
@@ -309,8 +311,8 @@ def read_layer(
         Layer of a GeoPackage or geodatabase, sheet of a workbook, folder of a KML file, or member of an
         archive; needed if there are several.
     columns : list of str, optional
-        Columns to keep; all if not given. Those of places and dates, and those that `where` and `merge`
-        name, are kept beside them. Large files are read faster, and in less memory, with few columns.
+        Columns to keep; all if not given. Those of dates and of `merge` are kept beside them. Large files
+        are read faster, and in less memory, with few columns.
 
     Returns
     -------
@@ -352,6 +354,9 @@ def read_layer(
     reading.select_times(period=period, hours=hours, weekdays=weekdays)
     # Places come last: a point in memory is larger than its row of numbers.
     reading.make_places()
+    if columns is not None:
+        kept = {*columns, *(merge or []), reading.date_column}
+        reading.frame = reading.frame[[one for one in reading.frame.columns if one in kept]]
     reading.drop_bad_places()
     reading.merge_repeats(merge)
     reading.exclude(exclude_places)
@@ -373,11 +378,13 @@ def _choice(columns: Sequence[str], named: Sequence[str], *, where: Where | None
                 (coordinates.EASTING_NAMES, coordinates.NORTHING_NAMES),
             )
         ]
-        location = find_column(present, coordinates.LOCATION_NAMES)
-        if location is None and not any(all(pair) for pair in pairs):
-            # Places may be in a column of any name, to be found by its values.
-            return present
-        found = [*pairs[0], *pairs[1], location]
+        found = [name for pair in pairs if all(pair) for name in pair]
+        if not found:
+            location = find_column(present, coordinates.LOCATION_NAMES)
+            if location is None:
+                # Places may be in a column of any name, to be found by its values.
+                return present
+            found = [location]
         found += [find_column(present, names) for names in (dates.DATE_NAMES, dates.TIME_NAMES)]
         return [name for name in present if name in wanted or name in found]
 
