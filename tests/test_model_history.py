@@ -113,6 +113,7 @@ def test_history_finds_what_the_base_does_not_know(grid):
     risk = risk**2 / (risk**2).sum() * 1500
     counts = rng.poisson(risk)
     history = fit_history(grid, np.ones(grid.n_cells), counts, [rng.binomial(counts, 0.5)])
+    assert history.tempering == 1.0
     found = history.base * np.prod(history.multipliers, axis=0)
     unexplained = [1 - np.corrcoef(surface, risk)[0, 1] ** 2 for surface in (found, counts)]
     assert unexplained[0] < 0.5 * unexplained[1]

@@ -122,7 +122,7 @@ def fit_history(
 
     Notes
     -----
-    Maximises ``sum t log(cur / sum cur)`` over both directions of all splits with a weak penalty
+    With a flat base gamma has no effect and stays 1. Maximises ``sum t log(cur / sum cur)`` over both directions of all splits with a weak penalty
     ``.01 (log a_h - 1)^2``, by Powell's method. The strengths found on halves are used unchanged on all
     incidents. Kernels are cut at 4 h along each axis and sum over cells of the area only.
     """
@@ -137,8 +137,16 @@ def fit_history(
                 hit = np.flatnonzero(predicted)
                 directions.append((learned.sum(), scales.sums(learned), hit, predicted[hit]))
 
+    # A flat base is the same to every power: there is no tempering to fit.
+    is_flat = float(np.ptp(scales.log_rate)) < 1e-9
+    start = np.ones(len(widths) + (0 if is_flat else 1))
+
+    def split(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        return (1.0, parameters) if is_flat else (float(parameters[0]), parameters[1:])
+
     def loss(parameters: np.ndarray) -> float:
-        tempering, strengths = parameters[0], np.exp(parameters[1:])
+        tempering, log_strengths = split(parameters)
+        strengths = np.exp(log_strengths)
         scales.tempered(tempering)  # before the threads, which then share it
 
         def surprise(direction: tuple[float, list[np.ndarray], np.ndarray, np.ndarray]) -> float:
@@ -147,19 +155,21 @@ def fit_history(
             current = start * np.prod(multipliers, axis=0)
             return -float(predicted @ np.log(current[hit] / current.sum()))
 
-        penalty = LOG_STRENGTH_PENALTY * float(np.sum((parameters[1:] - 1.0) ** 2))
+        penalty = LOG_STRENGTH_PENALTY * float(np.sum((log_strengths - 1.0) ** 2))
         return penalty * len(directions) + sum(pool.map(surprise, directions))
 
-    bounds = [(0.0, 3.0)] + [LOG_STRENGTH_BOUNDS] * len(widths)
-    found = np.ones(1 + len(widths))
+    bounds = (
+        [LOG_STRENGTH_BOUNDS] * len(widths) if is_flat else [(0.0, 3.0)] + [LOG_STRENGTH_BOUNDS] * len(widths)
+    )
+    found = start
     if directions:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = minimize(
-                loss, found, method="Powell", bounds=bounds, options={"xtol": 1e-3, "ftol": 1e-7}
+                loss, start, method="Powell", bounds=bounds, options={"xtol": 1e-3, "ftol": 1e-7}
             ).x
     # Three decimals are finer than the data can tell; with them the last digits of sums do not matter.
-    found = np.round(found, 3)
-    tempering, strengths = float(found[0]), tuple(float(value) for value in np.exp(found[1:]))
+    tempering, log_strengths = split(np.round(found, 3))
+    strengths = tuple(float(value) for value in np.exp(log_strengths))
     tempered, multipliers = scales.multiply(tempering, strengths, counts.sum(), scales.sums(counts))
     return History(tempering, strengths, tempered, np.array(multipliers))
 
