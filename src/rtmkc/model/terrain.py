@@ -13,7 +13,7 @@ import shapely
 
 from rtmkc import __version__
 from rtmkc.errors import InputError, NoFactorError, OutputError
-from rtmkc.inputs.layers import as_layer
+from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
@@ -50,12 +50,15 @@ class Models:
     why: RiskTerrainModel
     where: RiskForecast
 
+    def layers(self) -> list[Layer]:
+        """The incidents and the factors, as far as they were used."""
+        features = self.why.candidates_.features.values()
+        return [self.why.observations_.incidents, *(one.layer for one in features)]
+
     def ledgers(self) -> list[Ledger]:
         """What became of every row of the incidents, the factors and the exposure."""
-        observations = self.why.observations_
-        layers = [observations.incidents, *(one.layer for one in self.why.candidates_.features.values())]
-        exposure = observations.exposure.ledger
-        return [layer.ledger for layer in layers] + ([exposure] if exposure else [])
+        exposure = self.why.observations_.exposure.ledger
+        return [layer.ledger for layer in self.layers()] + ([exposure] if exposure else [])
 
 
 class RiskTerrain:

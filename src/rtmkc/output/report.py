@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from rtmkc import __version__
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.output.comparisons import change_rows, slice_rows
 from rtmkc.output.plots import corridors_size, map_size, plot_corridors, plot_risk, plot_weights, weights_size
 from rtmkc.output.words import (
     curve_lines,
@@ -66,6 +67,9 @@ def write_report(
     streets: Any = None,
     treated: Any = None,
     exposure_comparison: pd.DataFrame | None = None,
+    joins: Sequence[str] = (),
+    slices: pd.DataFrame | None = None,
+    changes: pd.DataFrame | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the report: one HTML file without scripts or links, which prints well.
@@ -90,6 +94,10 @@ def write_report(
         Drawn on the maps.
     exposure_comparison : DataFrame, optional
         The weights fitted without exposure, beside which those of the terrain are shown.
+    joins : sequence of str
+        Columns of the tables that say in which beat or district a place lies.
+    slices, changes : DataFrame, optional
+        What a run found for hours and weekdays, and since an earlier run.
     overwrite : bool
         Whether a file that exists may be replaced.
 
@@ -152,6 +160,9 @@ def write_report(
         areas=_shown(areas),
         corridors=_shown(corridors),
         comparison=_comparison(terrain, exposure_comparison),
+        joins=list(joins),
+        slices=slice_rows(slices),
+        changes=change_rows(changes),
         ledgers=[_ledger_row(ledger) for ledger in ledgers],
         layers=facts["factors"],
         doubtful=MADE_BY_CHOICE,

@@ -1,5 +1,6 @@
 """A whole run: a study in, one folder of results out."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,18 +11,25 @@ import geopandas as gpd
 import pandas as pd
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
-from rtmkc.errors import OutputError
+from rtmkc.errors import InputError, OutputError
+from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.output.files import write_geojson, write_gpkg, write_risk_raster, write_table
 from rtmkc.output.report import write_report
+from rtmkc.output.shapefiles import write_shapefiles
 from rtmkc.places.corridors.search import find_corridors
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.places.hotspots import find_hotspots
-from rtmkc.raster.exposure import measure_exposure
+from rtmkc.places.joins import join_areas
+from rtmkc.raster.exposure import Exposure, measure_exposure
+from rtmkc.raster.factors import RiskFactor
+from rtmkc.raster.grid import Grid
 from rtmkc.storage import new_folder, write_json
+from rtmkc.workflow.changes import Previous, compare
 from rtmkc.workflow.manifest import describe_run
+from rtmkc.workflow.slices import compare_slices
 from rtmkc.workflow.study import Study
 
 Progress = Callable[[str, int, int], None]
@@ -35,13 +43,20 @@ class Results:
     ----------
     folder : Path
         report.html, rtmkc.gpkg, risk.tif, weights.csv, hotspots.csv, corridors.csv, corridors.geojson,
-        model/, manifest.json; with exposure also weights_without_exposure.csv.
+        model/, manifest.json; with exposure also weights_without_exposure.csv, with slices slices.csv and
+        slices/, with `since` changes.csv, and where asked for dropped/ and shapefiles/.
     terrain : RiskTerrain
         The terrain.
     hotspots, areas, corridors : GeoDataFrame
         Ranked cells, the contiguous areas they form, and the next corridors.
     ledgers : list of Ledger
         What became of every row of every layer.
+    slices : dict of str to Results
+        The same for every slice of the study.
+    comparison : DataFrame or None
+        The weights and first hot spots of the whole and of its slices, side by side.
+    changes : DataFrame or None
+        What changed since the earlier run.
     """
 
     folder: Path
@@ -50,12 +65,54 @@ class Results:
     areas: gpd.GeoDataFrame = field(repr=False)
     corridors: gpd.GeoDataFrame = field(repr=False)
     ledgers: list[Ledger] = field(repr=False)
+    slices: dict[str, "Results"] = field(repr=False, default_factory=dict)
+    comparison: pd.DataFrame | None = field(repr=False, default=None)
+    changes: pd.DataFrame | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Surroundings:
+    """What a study and its slices share: everything but the incidents, read once."""
+
+    grid: Grid
+    factors: list[RiskFactor]
+    exposure: Exposure | None
+    streets: Layer | None
+    network: StreetNetwork | None
+    names: Layer | None
+    treated: Layer | None
+    joins: dict[str, tuple[Layer, str | None]]
+
+    @classmethod
+    def of(cls, study: Study, grid: Grid) -> "_Surroundings":
+        streets = study.read("streets")
+        network = None
+        if streets is not None and study.streets is not None:
+            network = StreetNetwork.from_layer(
+                streets, name=study.streets.name, road_class=study.streets.road_class, crs=grid.crs
+            )
+        return cls(
+            grid,
+            study.risk_factors(),
+            study.measured_exposure(),
+            streets,
+            network,
+            study.read("names"),
+            study.read("treated"),
+            study.read_joins(),
+        )
+
+    def layers(self) -> list[Layer]:
+        """Layers that are only looked at."""
+        others = [self.streets, self.names, self.treated, *(layer for layer, _ in self.joins.values())]
+        return [layer for layer in others if layer is not None]
 
 
 def run(
     study: Study | str | Path,
     output: str | Path,
     *,
+    since: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Results:
@@ -66,7 +123,9 @@ def run(
     study : Study or path
         A study, or its file.
     output : path
-        The folder to write.
+        The folder to write. Every slice of the study has a folder of its own in it, ``slices/<name>``.
+    since : path, optional
+        Results of an earlier run on the same grid: what changed is written and reported.
     overwrite : bool
         Whether a folder that exists may be replaced.
     progress : callable, optional
@@ -79,7 +138,7 @@ def run(
     Raises
     ------
     StudyError, InputError, CapacityError
-        If the study or its data cannot be used.
+        If the study or its data cannot be used, or `since` holds results on another grid.
     OutputError
         If the folder exists and `overwrite` is false or it holds something else than results, or it
         cannot be written.
@@ -88,76 +147,168 @@ def run(
     study.check()
     say: Progress = progress or (lambda step, done, total: None)
     _check_replaceable(Path(output), overwrite)
+    previous = None if since is None else Previous.load(since)
     with new_folder(output, overwrite=overwrite) as folder:
         say("reading", 0, 1)
         grid = study.grid()
-        incidents, factors = study.read("incidents"), study.risk_factors()
-        exposure = study.measured_exposure()
-        streets, names, treated = (study.read(what) for what in ("streets", "names", "treated"))
+        if previous is not None:
+            previous.check_grid(grid)
+        shared = _Surroundings.of(study, grid)
         say("reading", 1, 1)
+        slices: dict[str, Results] = {}
+        for one in study.slices:
+            (folder / "slices" / one.name).mkdir(parents=True)
+            step = _named_steps(say, one.name)
+            try:
+                slices[one.name] = run_one(
+                    study.of_slice(one),
+                    shared,
+                    folder / "slices" / one.name,
+                    previous=_previous_slice(since, one.name),
+                    progress=step,
+                )
+            except InputError as error:
+                raise InputError(f"Invalid slice {one.name!r}. {error}") from error
+        found = run_one(study, shared, folder, previous=previous, slices=slices, progress=say)
+    moved = {
+        name: replace(part, folder=Path(output) / "slices" / name) for name, part in found.slices.items()
+    }
+    return replace(found, folder=Path(output), slices=moved)
 
-        later = study.model.allow_later_factors
-        terrain = assess(
-            grid,
-            factors,
-            incidents,
-            method=study.model.method,
-            exposure=exposure,
-            allow_later_factors=later,
-            horizon=study.model.horizon,
-            random_state=study.model.random_state,
-            progress=say,
+
+def run_one(
+    study: Study,
+    shared: _Surroundings,
+    folder: Path,
+    *,
+    previous: Previous | None = None,
+    slices: dict[str, Results] | None = None,
+    progress: Progress,
+) -> Results:
+    """Run a study, or one slice of it, on what is read already, and write its files into a folder."""
+    incidents = study.read("incidents")
+    later = study.model.allow_later_factors
+    terrain = assess(
+        shared.grid,
+        shared.factors,
+        incidents,
+        method=study.model.method,
+        exposure=shared.exposure,
+        allow_later_factors=later,
+        horizon=study.model.horizon,
+        random_state=study.model.random_state,
+        progress=progress,
+    )
+    without = _without_exposure(terrain, later) if shared.exposure else None
+
+    progress("finding places", 0, 1)
+    hotspots, areas, corridors = _places(study, shared, terrain)
+    progress("finding places", 1, 1)
+
+    progress("writing", 0, 1)
+    ledgers = terrain.models.ledgers() + [layer.ledger for layer in shared.layers()]
+    found = Results(folder, terrain, hotspots, areas, corridors, ledgers, slices or {})
+    if slices:
+        found = replace(found, comparison=compare_slices(study, found))
+    if previous is not None:
+        found = replace(found, changes=compare(previous, terrain, hotspots, corridors))
+    with _writing(folder):
+        _write(study, shared, found, without)
+    places = {"hotspots": hotspots.attrs["statement"], "corridors": corridors.attrs["statement"]}
+    write_json(folder / "manifest.json", describe_run(study, folder, terrain.facts, ledgers, places))
+    progress("writing", 1, 1)
+    return found
+
+
+def _places(
+    study: Study, shared: _Surroundings, terrain: RiskTerrain
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """Find hot spots, their areas and corridors, and say in which areas they lie."""
+    cut = {name: getattr(study.hotspots, name) for name in study.hotspots.__struct_fields__}
+    column = study.names.column if study.names else None
+    hotspots = find_hotspots(terrain, **cut, names=shared.names, name_column=column)
+    areas = find_hotspots(terrain, **cut, areas=True, names=shared.names, name_column=column)
+    sought = {name: getattr(study.corridors, name) for name in study.corridors.__struct_fields__}
+    corridors = find_corridors(
+        terrain, shared.network, **sought, exclude=shared.treated, areas=shared.names, area_name=column
+    )
+    return (
+        join_areas(hotspots, shared.joins),
+        join_areas(areas, shared.joins, several=True),
+        join_areas(corridors, shared.joins, several=True),
+    )
+
+
+def _write(study: Study, shared: _Surroundings, found: Results, without: pd.DataFrame | None) -> None:
+    folder, terrain = found.folder, found.terrain
+    write_table(folder / "weights.csv", terrain.weights)
+    for name, table in (
+        ("weights_without_exposure", without), ("slices", found.comparison), ("changes", found.changes),
+    ):  # fmt: skip
+        if table is not None:
+            write_table(folder / f"{name}.csv", table)
+    write_table(folder / "hotspots.csv", found.hotspots)
+    write_table(folder / "corridors.csv", found.corridors)
+    write_geojson(folder / "corridors.geojson", found.corridors)
+    write_risk_raster(folder / "risk.tif", terrain)
+    write_gpkg(
+        folder / "rtmkc.gpkg",
+        terrain,
+        hotspots=found.hotspots,
+        areas=found.areas,
+        corridors=found.corridors,
+        treated=shared.treated,
+    )
+    if study.output.shapefile:
+        (folder / "shapefiles").mkdir()
+        write_shapefiles(
+            folder / "shapefiles",
+            {"hotspots": found.hotspots, "hotspot_areas": found.areas, "corridors": found.corridors},
         )
-        comparison = _without_exposure(terrain, later) if exposure else None
+    if study.output.dropped:
+        _write_dropped(folder / "dropped", [*terrain.models.layers(), *shared.layers()])
+    write_report(
+        folder / "report.html",
+        terrain,
+        title=study.study.name,
+        hotspots=found.hotspots,
+        areas=found.areas,
+        corridors=found.corridors,
+        ledgers=found.ledgers,
+        streets=shared.network,
+        treated=shared.treated,
+        exposure_comparison=without,
+        joins=list(shared.joins),
+        slices=found.comparison,
+        changes=found.changes,
+    )
+    terrain.save(folder / "model")
 
-        say("finding places", 0, 1)
-        cut = {name: getattr(study.hotspots, name) for name in study.hotspots.__struct_fields__}
-        name_column = study.names.column if study.names else None
-        hotspots = find_hotspots(terrain, **cut, names=names, name_column=name_column)
-        areas = find_hotspots(terrain, **cut, areas=True, names=names, name_column=name_column)
-        network = _network(study, streets, terrain)
-        sought = {name: getattr(study.corridors, name) for name in study.corridors.__struct_fields__}
-        corridors = find_corridors(
-            terrain, network, **sought, exclude=treated, areas=names, area_name=name_column
-        )
-        say("finding places", 1, 1)
 
-        say("writing", 0, 1)
-        ledgers = terrain.models.ledgers()
-        ledgers += [layer.ledger for layer in (streets, names, treated) if layer is not None]
-        with _writing(Path(output)):
-            write_table(folder / "weights.csv", terrain.weights)
-            if comparison is not None:
-                write_table(folder / "weights_without_exposure.csv", comparison)
-            write_table(folder / "hotspots.csv", hotspots)
-            write_table(folder / "corridors.csv", corridors)
-            write_geojson(folder / "corridors.geojson", corridors)
-            write_risk_raster(folder / "risk.tif", terrain)
-            write_gpkg(
-                folder / "rtmkc.gpkg",
-                terrain,
-                hotspots=hotspots,
-                areas=areas,
-                corridors=corridors,
-                treated=treated,
-            )
-            write_report(
-                folder / "report.html",
-                terrain,
-                title=study.study.name,
-                hotspots=hotspots,
-                areas=areas,
-                corridors=corridors,
-                ledgers=ledgers,
-                streets=network,
-                treated=treated,
-                exposure_comparison=comparison,
-            )
-            terrain.save(folder / "model")
-        places = {"hotspots": hotspots.attrs["statement"], "corridors": corridors.attrs["statement"]}
-        write_json(folder / "manifest.json", describe_run(study, folder, terrain.facts, ledgers, places))
-        say("writing", 1, 1)
-    return Results(Path(output), terrain, hotspots, areas, corridors, ledgers)
+def _write_dropped(folder: Path, layers: list[Layer]) -> None:
+    """Write what each layer does not use; a layer that uses every row has no file."""
+    folder.mkdir()
+    taken: set[str] = set()
+    for layer in layers:
+        if layer.ledger.read == layer.ledger.used:
+            continue
+        stem = re.sub(r"[^\w-]+", "_", layer.name).strip("_") or "layer"
+        name, number = stem, 2
+        while name.lower() in taken:
+            name, number = f"{stem}_{number}", number + 1
+        taken.add(name.lower())
+        layer.write_dropped(folder / f"{name}.csv")
+
+
+def _named_steps(say: Progress, name: str) -> Progress:
+    return lambda step, done, total: say(f"{name}: {step}", done, total)
+
+
+def _previous_slice(since: str | Path | None, name: str) -> Previous | None:
+    """Results of the slice of the same name, if the earlier run had one."""
+    if since is None or not (Path(since) / "slices" / name / "manifest.json").is_file():
+        return None
+    return Previous.load(Path(since) / "slices" / name)
 
 
 @contextmanager
@@ -179,14 +330,6 @@ def _check_replaceable(folder: Path, overwrite: bool) -> None:
             f"Invalid output {str(folder)!r}. It exists and holds other things than results of a run, which "
             "would be deleted; choose another name."
         )
-
-
-def _network(study: Study, streets: object, terrain: RiskTerrain) -> StreetNetwork | None:
-    if streets is None or study.streets is None:
-        return None
-    return StreetNetwork.from_layer(
-        streets, name=study.streets.name, road_class=study.streets.road_class, crs=terrain.grid.crs
-    )
 
 
 def _without_exposure(terrain: RiskTerrain, allow_later_factors: bool) -> pd.DataFrame:

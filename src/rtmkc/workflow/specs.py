@@ -149,6 +149,7 @@ class AreaSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: str
     boundary: str
     boundary_crs: str | None = None
+    boundary_layer: str | None = None
     crs: str | None = None
     block_length: float | str | None = None
     cell_size: float | str | None = None

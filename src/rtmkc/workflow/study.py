@@ -11,7 +11,7 @@ from rtmkc.checks import check_count, check_share, check_unique
 from rtmkc.errors import InputError, StudyError
 from rtmkc.inputs.dates import parse_hours, parse_weekdays
 from rtmkc.inputs.files import RASTERS
-from rtmkc.inputs.layers import Layer
+from rtmkc.inputs.layers import Layer, read_layer
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.exposure import Exposure
 from rtmkc.raster.factors import RiskFactor
@@ -219,9 +219,10 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def grid(self) -> Grid:
         """Read the boundary and lay the grid."""
         folder, spec = Path(self.folder), self.study
-        area = StudyArea.from_file(
-            folder / spec.boundary, name=spec.name, crs=spec.boundary_crs, study_crs=spec.crs
+        boundary = read_layer(
+            folder / spec.boundary, name=spec.name, crs=spec.boundary_crs, layer=spec.boundary_layer
         )
+        area = StudyArea.from_layer(boundary, study_crs=spec.crs)
         measure = spec.block_length is None and spec.cell_size is None
         streets = self.read("streets") if measure else None
         return Grid.cover(area, block_length=spec.block_length, cell_size=spec.cell_size, streets=streets)
