@@ -76,9 +76,11 @@ def points(first: pd.Series, second: pd.Series) -> np.ndarray:
     Text that is not a number counts as missing; infinity stays, to be counted under its own reason.
     """
     along, up = numbers(first), numbers(second)
-    known = ~(np.isnan(along) | np.isnan(up))
     shapes = np.full(len(along), None, dtype=object)
-    shapes[known] = shapely.points(along[known], up[known])
+    for start in range(0, len(along), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        known = ~(np.isnan(along[block]) | np.isnan(up[block]))
+        shapes[block][known] = shapely.points(along[block][known], up[block][known])
     return shapes
 
 

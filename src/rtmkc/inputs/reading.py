@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyproj
 import shapely
 
@@ -177,6 +178,8 @@ class Reading:
     def make_places(self) -> None:
         """Make the geometries of the rows in use, and check that they can be places of the CRS."""
         assert self.crs is not None  # find_places() comes first
+        # Five million points need the memory that columns of text took before they became numbers.
+        pa.default_memory_pool().release_unused()
         if isinstance(self.places, tuple):
             self.shapes = coordinates.points(self.frame[self.places[0]], self.frame[self.places[1]])
         elif self.places is not None:
@@ -392,10 +395,10 @@ class Reading:
         """Leave out rows whose place is missing or cannot be true."""
         assert self.crs is not None  # locate() comes first
         bad = coordinates.bad_places(self.shapes, geographic=self.crs.is_geographic)
-        left = np.ones(len(self.frame), dtype=bool)
         for reason, mask in bad.items():
-            self.drop(mask[left], reason, fault=True)
-            left &= ~mask
+            self._account(mask, "dropped", reason, fault=True)
+        # Once for all reasons: every narrowing copies the table.
+        self.narrow(~np.logical_or.reduce(list(bad.values())))
 
     def merge_repeats(self, columns: Sequence[str] | None) -> None:
         """Keep the first of the rows that are equal in all `columns`."""
@@ -421,21 +424,23 @@ class Reading:
 
     def drop(self, mask: np.ndarray, reason: str, *, fault: bool = False) -> None:
         """Leave out the rows where `mask` is true; a `fault` of the data is also warned of."""
-        rows = int(mask.sum())
-        self.ledger = self.ledger.drop(reason, rows)
-        if rows and fault:
-            self.faults[reason] = self.faults.get(reason, 0) + rows
-        self._lose(mask, "dropped", reason)
+        self._account(mask, "dropped", reason, fault=fault)
+        self.narrow(~mask)
 
     def merge(self, mask: np.ndarray, reason: str) -> None:
         """Leave out the rows where `mask` is true, which tell of features already counted."""
-        self.ledger = self.ledger.merge(reason, int(mask.sum()))
-        self._lose(mask, "merged", reason)
+        self._account(mask, "merged", reason)
+        self.narrow(~mask)
 
-    def _lose(self, mask: np.ndarray, fate: str, reason: str) -> None:
-        if mask.any():
-            self.lost.append(Lost.of(fate, reason, self.frame.index[mask]))
-            self.narrow(~mask)
+    def _account(self, mask: np.ndarray, fate: str, reason: str, *, fault: bool = False) -> None:
+        rows = int(mask.sum())
+        if not rows:
+            return
+        step = self.ledger.drop if fate == "dropped" else self.ledger.merge
+        self.ledger = step(reason, rows)
+        self.lost.append(Lost.of(fate, reason, self.frame.index[mask]))
+        if fault:
+            self.faults[reason] = self.faults.get(reason, 0) + rows
 
     def narrow(self, chosen: np.ndarray) -> None:
         """Keep the rows where `chosen` is true, already accounted for."""
