@@ -12,7 +12,6 @@ The city is laid out in local metres (east and north of the crossing of Independ
 of the area) and written in degrees.
 """
 
-# ruff: noqa: E501  (tables of words, and the tables of the README, do not wrap)
 
 import csv
 import datetime
