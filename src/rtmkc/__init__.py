@@ -30,6 +30,7 @@ _HOME = {
     "assess": "rtmkc.model.terrain",
     "load": "rtmkc.model.terrain",
     "find_hotspots": "rtmkc.places.hotspots",
+    "join_areas": "rtmkc.places.joins",
     "score": "rtmkc.places.scoring",
     "explain": "rtmkc.places.scoring",
     "StreetNetwork": "rtmkc.places.corridors.streets",
@@ -46,6 +47,8 @@ _HOME = {
     "write_report": "rtmkc.output.report",
     "Study": "rtmkc.workflow.study",
     "run": "rtmkc.workflow.run",
+    "write_study": "rtmkc.workflow.init",
+    "check_data": "rtmkc.workflow.check",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -5,22 +5,18 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0 fine (no si
 """
 
 import json
-import math
 import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rtmkc import __version__
 from rtmkc.errors import RtmkcError, RtmkcWarning
+from rtmkc.output.terminal import fact_lines, one_line, plain_rows, plain_value, result_lines, table_text
 
-if TYPE_CHECKING:
-    from rtmkc.workflow.run import Results
-
-FIGURES = ("relative", "expected", "percentile", "rrs", "length_m", "city_multiple", "incidents")
 QUIET, VERBOSE = "rtmkc.quiet", "rtmkc.verbose"
 
 
@@ -43,12 +39,12 @@ class _Commands(click.Group):
                 traceback.print_exc()
             if isinstance(error, OSError) and not isinstance(error, RtmkcError) and error.strerror:
                 place = error.filename or "the output"
-                click.echo(f"rtmkc: {_line(place)} cannot be read or written: {error.strerror}.", err=True)
+                click.echo(f"rtmkc: {one_line(place)} cannot be read or written: {error.strerror}.", err=True)
             elif isinstance(error, RtmkcError):
-                click.echo(f"rtmkc: {_line(error)}", err=True)
+                click.echo(f"rtmkc: {one_line(error)}", err=True)
             else:
                 click.echo(
-                    f"rtmkc: unexpected {type(error).__name__}: {_line(error)}. This is a fault of rtmkc; run "
+                    f"rtmkc: unexpected {type(error).__name__}: {one_line(error)}. This is a fault of rtmkc; run "
                     "again with -v and report what it prints.",
                     err=True,
                 )
@@ -90,7 +86,7 @@ class _Progress:
 def main() -> None:
     """Risk terrain modeling: which places, why, and where next.
 
-    Start with `rtmkc demo`. With your own data: write a study.toml and `rtmkc run study.toml -o results`.
+    Start with `rtmkc demo`. With your own data: `rtmkc init FOLDER`, then `rtmkc run FOLDER/study.toml -o results`.
     """
 
 
@@ -102,17 +98,12 @@ def _is_quiet() -> bool:
 def _say(message: str) -> None:
     """A message on stderr, in one line."""
     if not _is_quiet():
-        click.echo(_line(message), err=True)
+        click.echo(one_line(message), err=True)
 
 
 def _show_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
     if issubclass(category, RtmkcWarning):
         _say(f"warning: {message}")
-
-
-def _line(text: Any) -> str:
-    """Text in one line; names in users' files may hold line breaks, and codes that terminals obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in " ".join(str(text).split()))
 
 
 def _flag(key: str, *names: str, help: str) -> Any:
@@ -147,23 +138,52 @@ def demo(output: str, overwrite: bool, as_json: bool) -> None:
 @click.argument("study", type=click.Path())
 @click.option("-o", "--output", required=True, help="Folder to write.")
 @click.option("--data", help="Where relative paths of the study start; default the folder of the study file.")
+@click.option(
+    "--since", type=click.Path(), help="Results of an earlier run on the same grid: say what changed."
+)
+@click.option("--dropped", is_flag=True, help="Write the rows that each layer does not use, to look at them.")
+@click.option(
+    "--shapefile-names", is_flag=True, help="Also write Shapefiles, with field names of 10 characters."
+)
 @_overwrite
 @_json
 @_quiet
 @_verbose
-def run_(study: str, output: str, data: str | None, overwrite: bool, as_json: bool) -> None:
+def run_(
+    study: str,
+    output: str,
+    data: str | None,
+    since: str | None,
+    dropped: bool,
+    shapefile_names: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Run STUDY (a study.toml) and write one folder: report, map, tables, model and manifest."""
-    _run(Path(study), data, output, overwrite, as_json)
+    also = {"dropped": dropped, "shapefile": shapefile_names}
+    _run(Path(study), data, output, overwrite, as_json, since=since, also=also)
 
 
-def _run(study: Path, data: str | None, output: str, overwrite: bool, as_json: bool) -> None:
+def _run(
+    study: Path,
+    data: str | None,
+    output: str,
+    overwrite: bool,
+    as_json: bool,
+    *,
+    since: str | None = None,
+    also: dict[str, bool] | None = None,
+) -> None:
     from rtmkc.workflow.manifest import ledger_record
     from rtmkc.workflow.run import run
     from rtmkc.workflow.study import Study
 
     progress = _Progress()
     try:
-        results = run(Study.from_file(study, data=data), output, overwrite=overwrite, progress=progress)
+        made = Study.from_file(study, data=data)
+        for name, wanted in (also or {}).items():
+            setattr(made.output, name, wanted or getattr(made.output, name))
+        results = run(made, output, since=since, overwrite=overwrite, progress=progress)
     finally:
         progress.close()
     if as_json:
@@ -172,50 +192,85 @@ def _run(study: Path, data: str | None, output: str, overwrite: bool, as_json: b
                 "folder": str(results.folder),
                 "facts": results.terrain.facts,
                 "ledgers": [ledger_record(one) for one in results.ledgers],
-                "weights": _rows(results.terrain.weights),
-                "hotspots": _rows(results.hotspots),
-                "corridors": _rows(results.corridors),
+                "weights": plain_rows(results.terrain.weights),
+                "hotspots": plain_rows(results.hotspots),
+                "corridors": plain_rows(results.corridors),
+                **({} if results.comparison is None else {"slices": plain_rows(results.comparison)}),
+                **({} if results.changes is None else {"changes": plain_rows(results.changes)}),
             }
         )
     else:
-        _print_results(results)
+        for line in result_lines(
+            results.terrain,
+            results.hotspots,
+            results.corridors,
+            slices=results.comparison,
+            changes=results.changes,
+        ):
+            click.echo(line)
+        click.echo(f"\nWritten to {results.folder}: open {results.folder / 'report.html'} first.")
 
 
-def _print_results(results: "Results") -> None:
-    """The answers in some thirty lines: the report has the rest."""
-    terrain, facts = results.terrain, results.terrain.facts
+@main.command("init")
+@click.argument("folder", type=click.Path())
+@click.option("-o", "--output", help="Study file to write; default study.toml in FOLDER.")
+@_overwrite
+@_json
+@_quiet
+@_verbose
+def init_(folder: str, output: str | None, overwrite: bool, as_json: bool) -> None:
+    """Look at every file of FOLDER and write a study.toml that runs, every guess explained in it."""
+    import pandas as pd
+
+    from rtmkc.workflow.init import write_study
+
+    progress = _Progress()
+    try:
+        draft = write_study(folder, output, overwrite=overwrite, progress=progress)
+    finally:
+        progress.close()
+    records = [finding.record() for finding in draft.findings]
+    if as_json:
+        _print_json({"study": str(draft.path), "files": records, "notes": draft.notes})
+        return
+    table = pd.DataFrame(records)
+    table["located"] = [f"{100 * share:.0f} %" if pd.notna(share) else "-" for share in table["located"]]
+    click.echo(table_text(table[["file", "role", "rows", "located", "period", "why"]], 4))
+    for note in draft.notes:
+        _say(f"note: {note}")
     click.echo(
-        f"{facts['n_incidents']:,} incidents ({facts['period'] or 'period unknown'}) on {facts['n_cells']:,} "
-        f"cells of {facts['cell_size_m']:.0f} m, {facts['crs']}; method {facts['why']['method']}, seed "
-        f"{facts['why']['seed']}; {facts['exposure']}; {_line(facts['timing'])}"
+        f"\nWritten to {draft.path}. Next: rtmkc check {draft.path}, then rtmkc run {draft.path} -o results"
     )
-    click.echo("\nWhy here: relative risk values" + ("" if terrain.factors else " - no significant factor"))
-    for _, row in terrain.weights.iterrows():
-        if row["status"] == "in the model":
-            said = (
-                f"x{row['rrv']:<6.2f} [{row['lower']:.2f}, {row['upper']:.2f}]  {row['kind']} within "
-                f"{row['influence_m']:.0f} m"
-            )
-        else:
-            said = f"-       {_line(row['reason'])}"
-        click.echo(f"  {_line(row['factor']):<24.24} {said}")
-    click.echo(f"\nWhere next: {results.hotspots.attrs['statement']}; expected in {terrain.horizon}")
-    for _, row in results.hotspots.head(5).iterrows():
-        where = f" {_line(row['name'])}" if row.get("name") else ""
-        click.echo(
-            f"  {row['rank']:>2}. {row['latitude']:.5f}, {row['longitude']:.5f}{where}: "
-            f"{row['expected']:.2f} (x{row['relative']:.1f} the average)"
-        )
-    click.echo("\nNext corridors")
-    for _, row in results.corridors.iterrows():
-        ends = f", {_line(row['from_street'])} to {_line(row['to_street'])}" if row["from_street"] else ""
-        click.echo(
-            f"  {row['rank']:>2}. {_line(row['name'])}{ends}: {row['length_m']:,.0f} m, "
-            f"{row['expected']:.1f} expected, x{row['city_multiple']:.1f} {results.corridors.attrs['multiple_of']}"
-        )
-    if not len(results.corridors):
-        click.echo(f"  {results.corridors.attrs['statement']}")
-    click.echo(f"\nWritten to {results.folder}: open {results.folder / 'report.html'} first.")
+
+
+@main.command()
+@click.argument("study", type=click.Path(), metavar="STUDY|FILE")
+@click.option("-o", "--output", help="HTML file to write.")
+@click.option("--data", help="Where relative paths of the study start; default the folder of the study file.")
+@_overwrite
+@_json
+@_quiet
+@_verbose
+def check(study: str, output: str | None, data: str | None, overwrite: bool, as_json: bool) -> None:
+    """Show the data-quality card of a study.toml or of any file: rows, places, dates, repeats. Fits nothing."""
+    from rtmkc.output.card import write_card
+    from rtmkc.workflow.check import check_data
+
+    card = check_data(study, data=data)
+    if output:
+        write_card(output, card.title, card.layers, overwrite=overwrite)
+        _say(f"card of {len(card.layers)} layers written to {output}")
+    if as_json:
+        _print_json({"title": card.title, "layers": card.layers})
+    elif not output:
+        import pandas as pd
+
+        table = card.to_frame()
+        table["located"] = [f"{100 * share:.0f} %" if pd.notna(share) else "-" for share in table["located"]]
+        click.echo(table_text(table.drop(columns="look_at"), 4))
+        for layer in card.layers:
+            for line in layer["look_at"]:
+                click.echo(f"  {one_line(layer['name'])}: {one_line(line)}")
 
 
 @main.command()
@@ -223,31 +278,62 @@ def _print_results(results: "Results") -> None:
 @click.argument("places", type=click.Path())
 @click.option("-o", "--output", help="CSV or GeoJSON file to write; default a table on stdout.")
 @click.option("--crs", help="Coordinate system of the places, if their file does not say.")
+@click.option(
+    "--join",
+    "joins",
+    multiple=True,
+    metavar="FILE:COLUMN",
+    help="Areas to label the places with, such as beats.geojson:beat; may be given several times.",
+)
 @_overwrite
 @_json
 @_quiet
 @_verbose
 def score(
-    model: str, places: str, output: str | None, crs: str | None, overwrite: bool, as_json: bool
+    model: str,
+    places: str,
+    output: str | None,
+    crs: str | None,
+    joins: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Score PLACES (any file of points) with MODEL (a folder of results). Needs no layers."""
     from rtmkc.inputs.layers import read_layer
     from rtmkc.model.terrain import load
     from rtmkc.output.files import write_geojson, write_table
+    from rtmkc.places.joins import join_areas
     from rtmkc.places.scoring import score as score_places
 
     terrain = load(model)
     scored = score_places(terrain, read_layer(places, name="places", crs=crs))
+    if joins:
+        scored = join_areas(scored, _joins(joins, list(scored.columns)))
     if output:
         write = write_geojson if output.lower().endswith((".geojson", ".json")) else write_table
         write(output, scored, overwrite=overwrite)
         _say(f"{len(scored):,} places written to {output}")
     elif as_json:
-        _print_json({"horizon_days": terrain.horizon_days, "places": _rows(scored)})
+        _print_json({"horizon_days": terrain.horizon_days, "places": plain_rows(scored)})
     else:
         table = scored.drop(columns=scored.geometry.name).sort_values("expected", ascending=False)
         click.echo(f"Expected incidents per cell in {terrain.horizon}; relative = x the city's average")
-        _print_table(table.drop(columns=["cell_id", "lower", "upper"]), 3)
+        click.echo(table_text(table.drop(columns=["cell_id", "lower", "upper"]), 3))
+
+
+def _joins(given: tuple[str, ...], taken: list[str]) -> dict[str, Any]:
+    """Areas and column by the name of the new column: that of theirs, with their file's before it if it is taken."""
+    from rtmkc.errors import InputError
+    from rtmkc.inputs.layers import read_layer
+
+    joins: dict[str, Any] = {}
+    for text in given:
+        file, _, column = text.rpartition(":")
+        if not file or not column or Path(text).exists():
+            raise InputError(f"Invalid join {text!r}. Write FILE:COLUMN, as in beats.geojson:beat.")
+        name = column if column not in (*taken, *joins) else f"{Path(file).stem} {column}"
+        joins[name] = (read_layer(file, name=name), column)
+    return joins
 
 
 @main.command()
@@ -314,7 +400,7 @@ def corridors(
         write(output, found, overwrite=overwrite)
         _say(f"{len(found)} corridors written to {output}")
     elif as_json:
-        _print_json({"statement": found.attrs["statement"], "corridors": _rows(found)})
+        _print_json({"statement": found.attrs["statement"], "corridors": plain_rows(found)})
     else:
         click.echo(found.attrs["statement"])
         columns = [
@@ -328,7 +414,7 @@ def corridors(
             "incidents",
         ]
         if len(found):
-            _print_table(found[columns], 4)
+            click.echo(table_text(found[columns], 4))
 
 
 @main.command()
@@ -350,64 +436,12 @@ def info(model: str | None, as_json: bool) -> None:
         _print_json(found)
         return
     for name, value in found.items():
-        _print_fact(name, value)
-
-
-def _print_fact(name: str, value: Any, indent: str = "") -> None:
-    """One fact a line; what is a table is left to --json."""
-    if isinstance(value, dict) and "rows" not in value:
-        click.echo(f"{indent}{name}")
-        for key, part in value.items():
-            _print_fact(key, part, indent + "  ")
-    elif isinstance(value, list):
-        texts = [one["name"] if isinstance(one, dict) and "name" in one else one for one in value]
-        for number, text in enumerate(texts):
-            click.echo(f"{indent}{name if number == 0 else '':<24} {_line(text)}")
-    elif not isinstance(value, dict):
-        click.echo(f"{indent}{name:<24} {'not known' if value is None else _line(value)}")
-
-
-def _print_table(table: Any, digits: int) -> None:
-    """A table in columns: our figures with so many digits, the user's own as they are."""
-    import pandas as pd
-
-    shown = pd.DataFrame(index=table.index)
-    for name in table.columns:
-        if name in FIGURES:
-            texts = [f"{value:,.{digits}g}" if pd.notna(value) else "-" for value in table[name]]
-        else:
-            texts = [_line(value) if pd.notna(value) else "-" for value in table[name]]
-        shown[_line(name)] = texts
-    click.echo(shown.to_string(index=False, max_colwidth=60))
-
-
-def _rows(table: Any) -> list[dict[str, Any]]:
-    """A table as plain rows, geometry left out, missing values null."""
-    import pandas as pd
-
-    geometry = getattr(table, "_geometry_column_name", None)
-    plain = pd.DataFrame(table.drop(columns=[geometry] if geometry in table.columns else []))
-    rows = plain.astype(object).where(plain.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+        for line in fact_lines(name, value):
+            click.echo(line)
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(_plain(value), allow_nan=False, ensure_ascii=False, indent=1))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: it has neither NaN nor infinity, nor types of numpy."""
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if hasattr(value, "item"):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
+    click.echo(json.dumps(plain_value(value), allow_nan=False, ensure_ascii=False, indent=1))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import shapely
 
 from rtmkc import __version__
 from rtmkc.errors import InputError, NoFactorError, OutputError
-from rtmkc.inputs.layers import Layer, as_layer
+from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
@@ -50,8 +50,8 @@ class Models:
     why: RiskTerrainModel
     where: RiskForecast
 
-    def layers(self) -> list[Layer]:
-        """The incidents and the factors, as far as they were used."""
+    def layers(self) -> list[Any]:
+        """The incidents and the factors, as far as they were used: layers, and of rasters raster layers."""
         features = self.why.candidates_.features.values()
         return [self.why.observations_.incidents, *(one.layer for one in features)]
 

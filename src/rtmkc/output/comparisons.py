@@ -87,3 +87,18 @@ def change_lines(table: pd.DataFrame) -> list[str]:
             f"corridor {row['name']}: {row['change']}, rank {row['rank_before'] or '-'} -> {row['rank_now'] or '-'}"
         )
     return lines + list(table.attrs["notes"])
+
+
+def slice_lines(table: pd.DataFrame) -> list[str]:
+    """Return the whole and its slices in lines for a terminal."""
+    lines = []
+    for one in table.to_dict("records"):
+        factors = [str(name).removeprefix("rrv_") for name in one if str(name).startswith("rrv_")]
+        weights = [
+            f"{factor} {times(one[f'rrv_{factor}'])}" for factor in factors if pd.notna(one[f"rrv_{factor}"])
+        ]
+        lines.append(
+            f"{one['slice']} (hours {one['hours']}, days {one['weekdays']}): {one['n_incidents']:,} incidents; "
+            f"{', '.join(weights) or 'no significant factor'}; first hot spot {one['first_hotspot'] or 'none'}"
+        )
+    return lines

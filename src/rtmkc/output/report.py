@@ -135,7 +135,7 @@ def write_report(
             corridors_size(terrain.grid, corridors),
         )
     facts = terrain.facts
-    html = _template().render(
+    html = template("report.html.j2").render(
         title=title or f"Risk terrain of {terrain.grid.area.name}",
         created=created_at(),
         version=__version__,
@@ -184,7 +184,8 @@ def concentration(terrain: "RiskTerrain", hotspots: gpd.GeoDataFrame) -> dict[st
     }
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return a template of this room, with its filters; names from users' files are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         # Names come from users' files; a page must show them, never run them.
@@ -205,7 +206,7 @@ def _template() -> jinja2.Template:
         "period": period_words,
         "degrees": lambda value: f"{value:.5f}",
     }
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def number(value: float | None) -> str:

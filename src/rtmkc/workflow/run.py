@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -285,12 +286,12 @@ def _write(study: Study, shared: _Surroundings, found: Results, without: pd.Data
     terrain.save(folder / "model")
 
 
-def _write_dropped(folder: Path, layers: list[Layer]) -> None:
+def _write_dropped(folder: Path, layers: list[Any]) -> None:
     """Write what each layer does not use; a layer that uses every row has no file."""
     folder.mkdir()
     taken: set[str] = set()
     for layer in layers:
-        if layer.ledger.read == layer.ledger.used:
+        if not isinstance(layer, Layer) or layer.ledger.read == layer.ledger.used:
             continue
         stem = re.sub(r"[^\w-]+", "_", layer.name).strip("_") or "layer"
         name, number = stem, 2

@@ -103,6 +103,10 @@ class FactorSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
     factor: str | None = None
     factor_map: str | None = None
 
+    def shared_key(self) -> bytes:
+        """Return what factors that are parts of one reading have in common."""
+        return msgspec.json.encode({name: getattr(self, name) for name in LayerSpec.__struct_fields__})
+
     def read_once(self, folder: Path, known: dict[bytes, Layer]) -> Layer:
         """Read the layer; a file that several factors are parts of is read once and kept in `known`."""
         if self.factor is None:
@@ -118,8 +122,7 @@ class FactorSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
             )
         from rtmkc.inputs.kansas_city.factors import keep_factor
 
-        options = {name: getattr(self, name) for name in LayerSpec.__struct_fields__}
-        key = msgspec.json.encode(options)
+        key = self.shared_key()
         if key not in known:
             shared = {"kc_311": "KC 311 requests", "kc_violations": "KC property violations"}[self.reader]
             known[key] = self.read(folder, shared)

@@ -216,13 +216,17 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         layers = {"incidents": self.incidents, **factors, **others, **joins}
         return {place: layer for place, layer in layers.items() if layer is not None}
 
-    def grid(self) -> Grid:
-        """Read the boundary and lay the grid."""
+    def area(self) -> StudyArea:
+        """Read the boundary."""
         folder, spec = Path(self.folder), self.study
         boundary = read_layer(
             folder / spec.boundary, name=spec.name, crs=spec.boundary_crs, layer=spec.boundary_layer
         )
-        area = StudyArea.from_layer(boundary, study_crs=spec.crs)
+        return StudyArea.from_layer(boundary, study_crs=spec.crs)
+
+    def grid(self) -> Grid:
+        """Read the boundary and lay the grid."""
+        area, spec = self.area(), self.study
         measure = spec.block_length is None and spec.cell_size is None
         streets = self.read("streets") if measure else None
         return Grid.cover(area, block_length=spec.block_length, cell_size=spec.cell_size, streets=streets)

@@ -1,0 +1,137 @@
+"""Results as lines for a terminal, and as plain values for JSON."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rtmkc.model.terrain import RiskTerrain
+
+FIGURES = ("relative", "expected", "percentile", "rrs", "length_m", "city_multiple", "incidents")
+"""Columns of ours that are shown with few digits; columns of users are shown as they are."""
+
+
+def one_line(text: Any) -> str:
+    """Return text in one line; names in users' files may hold line breaks, and codes that terminals obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in " ".join(str(text).split()))
+
+
+def result_lines(
+    terrain: "RiskTerrain",
+    hotspots: "pd.DataFrame",
+    corridors: "pd.DataFrame",
+    *,
+    slices: "pd.DataFrame | None" = None,
+    changes: "pd.DataFrame | None" = None,
+) -> Iterator[str]:
+    """Give the answers of a run in some thirty lines: the report has the rest."""
+    facts = terrain.facts
+    yield (
+        f"{facts['n_incidents']:,} incidents ({facts['period'] or 'period unknown'}) on {facts['n_cells']:,} "
+        f"cells of {facts['cell_size_m']:.0f} m, {facts['crs']}; method {facts['why']['method']}, seed "
+        f"{facts['why']['seed']}; {facts['exposure']}; {one_line(facts['timing'])}"
+    )
+    yield ""
+    yield "Why here: relative risk values" + ("" if terrain.factors else " - no significant factor")
+    for _, row in terrain.weights.iterrows():
+        if row["status"] == "in the model":
+            said = (
+                f"x{row['rrv']:<6.2f} [{row['lower']:.2f}, {row['upper']:.2f}]  {row['kind']} within "
+                f"{row['influence_m']:.0f} m"
+            )
+        else:
+            said = f"-       {one_line(row['reason'])}"
+        yield f"  {one_line(row['factor']):<24.24} {said}"
+    yield ""
+    yield f"Where next: {hotspots.attrs['statement']}; expected in {terrain.horizon}"
+    for _, row in hotspots.head(5).iterrows():
+        where = f" {one_line(row['name'])}" if row.get("name") else ""
+        yield (
+            f"  {row['rank']:>2}. {row['latitude']:.5f}, {row['longitude']:.5f}{where}: "
+            f"{row['expected']:.2f} (x{row['relative']:.1f} the average)"
+        )
+    yield ""
+    yield "Next corridors"
+    yield from _corridor_lines(corridors)
+    yield from _comparison_lines(slices, changes)
+
+
+def _corridor_lines(corridors: "pd.DataFrame") -> Iterator[str]:
+    for _, row in corridors.iterrows():
+        ends = (
+            f", {one_line(row['from_street'])} to {one_line(row['to_street'])}" if row["from_street"] else ""
+        )
+        yield (
+            f"  {row['rank']:>2}. {one_line(row['name'])}{ends}: {row['length_m']:,.0f} m, "
+            f"{row['expected']:.1f} expected, x{row['city_multiple']:.1f} {corridors.attrs['multiple_of']}"
+        )
+    if not len(corridors):
+        yield (f"  {corridors.attrs['statement']}")
+
+
+def _comparison_lines(slices: "pd.DataFrame | None", changes: "pd.DataFrame | None") -> Iterator[str]:
+    from rtmkc.output.comparisons import change_lines, slice_lines
+
+    for title, table, lines in (
+        ("Hours and weekdays", slices, slice_lines),
+        ("Since the last run", changes, change_lines),
+    ):
+        if table is not None:
+            yield ""
+            yield title
+            yield from (f"  {one_line(line)}" for line in lines(table))
+
+
+def fact_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
+    """Give one fact a line; what is a table is left to JSON."""
+    if isinstance(value, dict) and "rows" not in value:
+        yield f"{indent}{name}"
+        for key, part in value.items():
+            yield from fact_lines(key, part, indent + "  ")
+    elif isinstance(value, list):
+        texts = [one["name"] if isinstance(one, dict) and "name" in one else one for one in value]
+        for number, text in enumerate(texts):
+            yield f"{indent}{name if number == 0 else '':<24} {one_line(text)}"
+    elif not isinstance(value, dict):
+        yield f"{indent}{name:<24} {'not known' if value is None else one_line(value)}"
+
+
+def table_text(table: "pd.DataFrame", digits: int) -> str:
+    """Return a table in columns: our figures with so many digits, the user's own as they are."""
+    import pandas as pd
+
+    shown = pd.DataFrame(index=table.index)
+    for name in table.columns:
+        if name in FIGURES:
+            texts = [f"{value:,.{digits}g}" if pd.notna(value) else "-" for value in table[name]]
+        else:
+            texts = [one_line(value) if pd.notna(value) else "-" for value in table[name]]
+        shown[one_line(name)] = texts
+    return str(shown.to_string(index=False, max_colwidth=60))
+
+
+def plain_rows(table: Any) -> list[dict[str, Any]]:
+    """Return a table as plain rows, geometry left out, missing values null."""
+    import pandas as pd
+
+    geometry = getattr(table, "_geometry_column_name", None)
+    plain = pd.DataFrame(table.drop(columns=[geometry] if geometry in table.columns else []))
+    rows = plain.astype(object).where(plain.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def plain_value(value: Any) -> Any:
+    """Return what JSON can hold: it has neither NaN nor infinity, nor types of numpy."""
+    if isinstance(value, dict):
+        return {str(key): plain_value(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(part) for part in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "item"):
+        return plain_value(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
