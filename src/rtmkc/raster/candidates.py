@@ -21,6 +21,10 @@ MIN_CELLS = 10
 """A column that is true, or false, in fewer cells than this cannot carry a weight."""
 ROUNDING = 1e-9
 """Densities this close to a cut, relatively, count as equal: the order of a sum must not decide a column."""
+TOP_SHARES = (0.5, 0.25, 0.1, 0.05)
+"""A raster's columns: the cells whose value is among the highest half, quarter, tenth, twentieth."""
+LOW_SHARES = (0.75, 0.9, 0.95)
+"""Where high values may protect, also all cells but the lowest quarter, tenth, twentieth."""
 CURVE_DISTANCES = 20
 CURVE_QUANTILES = np.linspace(0.08, 0.985, 12)
 CURVE_BANDWIDTHS = (0.125, 0.25, 0.5, 1.0)
@@ -44,7 +48,7 @@ class Candidates:
         Which columns a code switches on.
     columns : DataFrame
         One row a column, in the order of the tables: name, factor, kind, influence_m, cut (density
-        threshold, features per km2), direction, variable, n_cells, cell_share.
+        threshold, features per km2, or the value of a raster), direction, variable, n_cells, cell_share.
     dropped : DataFrame
         The generated columns that are not used: name, factor, kind, influence_m, reason.
     features : dict of str to Features
@@ -127,7 +131,9 @@ def build_candidates(
     -----
     Proximity is 1 where the cell centre is within the distance of the nearest feature. Density is 1
     where the quartic kernel density of that radius is at least its mean plus two standard deviations
-    over the cells of the area (divisor n) [1]_.
+    over the cells of the area (divisor n) [1]_. Value, an extension of rtmkc: 1 where the mean of a raster
+    in the cell is above a quantile of the cells, at `TOP_SHARES`, and at `LOW_SHARES` unless the factor is
+    aggravating; cells without data are 0. Its `influence_m` is the side of a cell.
 
     References
     ----------
@@ -151,7 +157,7 @@ def build_curves(
 def _build(
     grid: Grid,
     factors: Sequence[RiskFactor],
-    measure: Callable[[Grid, RiskFactor, np.ndarray, tuple[str, ...]], list[_Variable]],
+    measure: Callable[[Grid, RiskFactor, Features, tuple[str, ...]], list[_Variable]],
     progress: Callable[[int, int], None] | None,
 ) -> Candidates:
     factors = tuple(factors)
@@ -162,19 +168,20 @@ def _build(
     features: dict[str, Features] = {}
     notes: list[str] = []
     for number, factor in enumerate(factors):
-        features[factor.name] = factor.features(grid)
-        geometries = features[factor.name].frame.geometry.to_numpy()
-        kinds, note = factor.resolve_kind(geometries, grid)
+        found = features[factor.name] = factor.features(grid)
+        kinds, note = factor.resolve_kind(found, grid)
         notes += [note] if note else []
-        variables += measure(grid, factor, geometries, kinds)
+        variables += measure(grid, factor, found, kinds)
         if progress:
             progress(number + 1, len(factors))
     return _assemble(grid, factors, variables, features, tuple(notes))
 
 
-def _steps_of(
-    grid: Grid, factor: RiskFactor, geometries: np.ndarray, kinds: tuple[str, ...]
-) -> list[_Variable]:
+def _steps_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[str, ...]) -> list[_Variable]:
+    if features.raster is not None:
+        shares = TOP_SHARES if factor.direction == "aggravating" else (*LOW_SHARES, *TOP_SHARES)
+        return [_values(grid, factor, features.raster.mean, 1 - np.array(shares))]
+    geometries = features.frame.geometry.to_numpy()
     influences = factor.influences(grid)
     variables = []
     if "proximity" in kinds:
@@ -192,9 +199,10 @@ def _steps_of(
     return variables
 
 
-def _curves_of(
-    grid: Grid, factor: RiskFactor, geometries: np.ndarray, kinds: tuple[str, ...]
-) -> list[_Variable]:
+def _curves_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[str, ...]) -> list[_Variable]:
+    if features.raster is not None:
+        return [_values(grid, factor, features.raster.mean, CURVE_QUANTILES)]
+    geometries = features.frame.geometry.to_numpy()
     reach, cell = factor.reach(grid), grid.cell_size
     variables = []
     if "proximity" in kinds:
@@ -218,6 +226,20 @@ def _curves_of(
             rows = [_row(factor, "density", bandwidth, float(cut)) for cut in cuts]
             variables.append(_Variable(_compact(codes), table, rows))
     return variables
+
+
+def _values(grid: Grid, factor: RiskFactor, mean: np.ndarray, quantiles: np.ndarray) -> _Variable:
+    # Code k is above the k lowest cuts; cells without data are above none.
+    known = ~np.isnan(mean)
+    levels = np.sort(quantiles)
+    cuts = np.quantile(mean[known], levels)
+    codes = np.zeros(grid.n_cells, dtype=np.int64)
+    codes[known] = np.searchsorted(cuts + ROUNDING * np.abs(cuts), mean[known], side="left")
+    rows = []
+    for level, cut in zip(levels, cuts, strict=True):
+        name = f"{factor.name} | value | above {cut:.4g} (top {100 * (1 - level):.3g} %)"
+        rows.append(_row(factor, "value", grid.cell_size, float(cut)) | {"name": name})
+    return _Variable(_compact(codes), np.tril(np.ones((len(cuts) + 1, len(cuts))), -1), rows)
 
 
 def _proximity(factor: RiskFactor, distance: np.ndarray, influences: list[float]) -> _Variable:

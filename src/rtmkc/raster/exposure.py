@@ -9,7 +9,9 @@ from rtmkc.checks import check_share
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.inputs.rasters import as_raster, is_raster
 from rtmkc.raster.grid import Grid
+from rtmkc.raster.pixels import measure_raster
 from rtmkc.raster.surfaces import quartic_density
 from rtmkc.units import format_length, parse_length
 
@@ -18,16 +20,17 @@ NO_EXPOSURE = "not adjusted for how busy places are"
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """How busy or built-up places are, measured by the density of a layer.
+    """How busy or built-up places are, measured by the density of a layer or the amounts of a raster.
 
     Parameters
     ----------
-    layer : Layer, path, GeoDataFrame or DataFrame
-        Parcels, points of interest, streets ...
+    layer : Layer, RasterLayer, path, GeoDataFrame or DataFrame
+        Parcels, points of interest, streets ...; or a raster of residents, of which every pixel is shared
+        among the cells by area, so that none is lost.
     name : str
         For tables and captions.
     bandwidth : length
-        Radius of the quartic kernel.
+        Radius of the quartic kernel; it plays no part for a raster.
     floor : float
         Cells below this share of the mean are lifted to it, so that no place is declared riskless.
 
@@ -48,8 +51,10 @@ class Exposure:
         Raises
         ------
         InputError
-            If nothing of the layer lies within the bandwidth of the study area.
+            If nothing of the layer lies within the bandwidth of the study area, or a raster is negative.
         """
+        if is_raster(self.layer):
+            return self._measure_raster(grid)
         bandwidth = parse_length(self.bandwidth, name="exposure bandwidth", block_length=grid.block_length)
         floor = check_share("exposure floor", self.floor)
         layer = as_layer(self.layer, name=self.name).to_crs(grid.crs)
@@ -59,16 +64,39 @@ class Exposure:
                 f"Invalid exposure {self.name!r}. None of its {len(layer):,} features lies within "
                 f"{format_length(bandwidth)} of the study area; check its coordinate reference system."
             )
-        relative = density / density.mean()
-        low = relative < floor
-        lifted = np.maximum(relative, floor)
+        values, lifted = _lift(density, floor)
         return MeasuredExposure(
-            lifted / lifted.mean(),
+            values,
             f"adjusted for exposure: density of {self.name} (n = {len(layer):,}, quartic kernel of "
-            f"{format_length(bandwidth)}; {100 * low.mean():.0f} % of cells below {100 * floor:.0f} % of the mean "
-            "were lifted to it)",
+            f"{format_length(bandwidth)}; {lifted})",
             layer.ledger,
         )
+
+    def _measure_raster(self, grid: Grid) -> "MeasuredExposure":
+        floor = check_share("exposure floor", self.floor)
+        measured = measure_raster(grid, as_raster(self.layer, name=self.name))
+        if (measured.amount < 0).any() or not measured.amount.sum() > 0:
+            raise InputError(
+                f"Invalid exposure {self.name!r}. The raster sums to {measured.amount.sum():,.6g} over the study "
+                f"area and to {measured.amount.min():,.6g} in its lowest cell; an exposure has no negative amounts "
+                "and some amount. Say nodata= in read_raster() if a value stands for 'no data'."
+            )
+        values, lifted = _lift(measured.amount, floor)
+        return MeasuredExposure(
+            values,
+            f"adjusted for exposure: {self.name} (raster of {len(measured.layer):,} pixels, {measured.amount.sum():,.6g} "
+            f"shared among the cells by area; {lifted})",
+            measured.layer.ledger,
+        )
+
+
+def _lift(amounts: np.ndarray, floor: float) -> tuple[np.ndarray, str]:
+    """Return amounts as a cell vector of mean 1, those below a share of the mean lifted to it, and the sentence."""
+    relative = amounts / amounts.mean()
+    low = relative < floor
+    lifted = np.maximum(relative, floor)
+    sentence = f"{100 * low.mean():.0f} % of cells below {100 * floor:.0f} % of the mean were lifted to it"
+    return lifted / lifted.mean(), sentence
 
 
 @dataclass(frozen=True, eq=False)

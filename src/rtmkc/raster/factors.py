@@ -11,10 +11,12 @@ from scipy.spatial import cKDTree
 from rtmkc.checks import check_choice
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import Layer, as_layer
+from rtmkc.inputs.rasters import RasterLayer, as_raster, is_raster
 from rtmkc.raster.grid import Grid
+from rtmkc.raster.pixels import MeasuredRaster, measure_raster
 from rtmkc.units import format_length, parse_length
 
-Kind = Literal["proximity", "density", "both", "auto"]
+Kind = Literal["proximity", "density", "both", "auto", "value"]
 Increment = Literal["half", "whole"]
 Direction = Literal["aggravating", "protective", "either"]
 GUARDED_PROVENANCES = ("policing", "person")
@@ -28,13 +30,15 @@ class RiskFactor:
     ----------
     name : str
         What people call it, such as "poor lighting".
-    layer : Layer, path, GeoDataFrame or DataFrame
-        Where the features are: points, lines or polygons.
-    kind : {"both", "proximity", "density", "auto"}
+    layer : Layer, RasterLayer, path, GeoDataFrame or DataFrame
+        Where the features are: points, lines or polygons; or a raster of what is measured everywhere.
+    kind : {"both", "proximity", "density", "auto", "value"}
         Proximity: a cell is exposed if its centre is within the distance of a feature. Density: if the
-        features around it are unusually dense. "auto" chooses by a nearest-neighbour analysis.
+        features around it are unusually dense. "auto" chooses by a nearest-neighbour analysis. Value: if the
+        mean of a raster in the cell is high; a raster is always measured so.
     max_influence : length
-        How far the factor is looked at, and how far beyond the boundary its features are read.
+        How far the factor is looked at, and how far beyond the boundary its features are read. It plays no
+        part for a raster, whose value in the cell itself counts.
     increment : {"half", "whole"}
         Step of the distances that are tried, in blocks.
     direction : {"aggravating", "protective", "either"}
@@ -89,8 +93,15 @@ class RiskFactor:
             self.max_influence, name=f"max_influence of factor {self.name!r}", block_length=grid.block_length
         )
 
+    def _check_provenance(self, layer: Layer | RasterLayer) -> None:
+        if layer.provenance in GUARDED_PROVENANCES and self.allow_provenance != layer.provenance:
+            raise InputError(
+                f"Invalid factor {self.name!r}. Its layer is of provenance {layer.provenance!r}: it shows where police "
+                f"act or persons live, and feeds that back. Leave it out, or say allow_provenance={layer.provenance!r}."
+            )
+
     def features(self, grid: Grid) -> "Features":
-        """Read the features within reach of the study area, in the grid's system.
+        """Read the features within reach of the study area, in the grid's system, or the pixels over it.
 
         Raises
         ------
@@ -98,12 +109,13 @@ class RiskFactor:
             If the layer was made by enforcement or is about persons and the factor does not allow it,
             or if nothing of it lies within reach.
         """
+        if is_raster(self.layer):
+            raster = as_raster(self.layer, name=self.name)
+            self._check_provenance(raster)
+            measured = measure_raster(grid, raster)
+            return Features(measured.layer, len(measured.layer), 0, measured)
         layer = as_layer(self.layer, name=self.name)
-        if layer.provenance in GUARDED_PROVENANCES and self.allow_provenance != layer.provenance:
-            raise InputError(
-                f"Invalid factor {self.name!r}. Its layer is of provenance {layer.provenance!r}: it shows where police "
-                f"act or persons live, and feeds that back. Leave it out, or say allow_provenance={layer.provenance!r}."
-            )
+        self._check_provenance(layer)
         if not len(layer):
             raise InputError(
                 f"Invalid factor {self.name!r}. Its layer {layer.source!r} has no features left: {layer.ledger.sentence()}"
@@ -123,8 +135,13 @@ class RiskFactor:
         kept = projected.keep(near, f"farther than {format_length(self.reach(grid))} from the study area")
         return Features(kept, int(inside.sum()), int(near.sum() - inside.sum()))
 
-    def resolve_kind(self, geometries: np.ndarray, grid: Grid) -> tuple[tuple[str, ...], str | None]:
-        """Return the kinds to measure, and for "auto" the sentence that says why.
+    def resolve_kind(self, features: "Features", grid: Grid) -> tuple[tuple[str, ...], str | None]:
+        """Return the kinds to measure, and for "auto" and rasters the sentence that says why.
+
+        Raises
+        ------
+        InputError
+            If the kind is not one that the layer can be measured by.
 
         Notes
         -----
@@ -132,10 +149,23 @@ class RiskFactor:
         their observed mean nearest-neighbour distance is within the maximum influence, else proximity.
         Significance is that of Clark and Evans (1954), one-sided 5 %.
         """
+        is_value = features.raster is not None
+        if is_value != (self.kind == "value") and not (is_value and self.kind in ("both", "auto")):
+            rule = (
+                "Its layer is a raster, which has values everywhere and no features; say kind='value'"
+                if is_value
+                else "Its layer has features and no pixels; say 'proximity', 'density', 'both' or 'auto'"
+            )
+            raise InputError(f"Invalid kind {self.kind!r} of factor {self.name!r}. {rule}.")
+        if features.raster is not None:
+            empty = int(np.isnan(features.raster.mean).sum())
+            lacking = f"; {empty:,} cells without data count as low" if empty else ""
+            return ("value",), f"{self.name}: the mean of the raster in each cell, by area{lacking}"
         if self.kind in ("proximity", "density"):
             return (self.kind,), None
         if self.kind == "both":
             return ("proximity", "density"), None
+        geometries = features.frame.geometry.to_numpy()
         if len(geometries) < 3 or not np.all(shapely.get_type_id(geometries) == 0):
             return (
                 "proximity",
@@ -150,15 +180,18 @@ class RiskFactor:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The features of a factor within reach of a study area."""
+    """The features of a factor within reach of a study area, or the pixels over it."""
 
-    layer: Layer
+    layer: Layer | RasterLayer
     n_inside: int
     n_beyond: int
+    raster: MeasuredRaster | None = None
 
     @property
     def frame(self) -> gpd.GeoDataFrame:
-        """The features in the grid's system."""
+        """The features in the grid's system; a raster has none."""
+        if isinstance(self.layer, RasterLayer):
+            raise InputError(f"Invalid layer {self.layer.name!r}. It is a raster, which has no features.")
         return self.layer.frame
 
 
