@@ -10,6 +10,8 @@ _HOME = {
     "Layer": "rtmkc.inputs.layers",
     "Ledger": "rtmkc.inputs.ledger",
     "read_layer": "rtmkc.inputs.layers",
+    "RasterLayer": "rtmkc.inputs.rasters",
+    "read_raster": "rtmkc.inputs.rasters",
     "dominant_places": "rtmkc.inputs.dominant",
     "read_kcpd_crime": "rtmkc.inputs.kansas_city.crime",
     "read_kc_311": "rtmkc.inputs.kansas_city.requests_311",
