@@ -386,3 +386,35 @@ def test_models_of_different_incidents_do_not_make_a_terrain(city, why):
     other = rtm.RiskForecast().fit(city.grid, city.risk_factors(), city.incidents.iloc[:500])
     with pytest.raises(InputError, match="fitted to different incidents"):
         rtm.RiskTerrain(why, other)
+
+
+def test_incidents_do_not_explain_themselves(tmp_path):
+    """A factor read from the incidents' own file is refused, unless it says what made its rows."""
+    city = rtm.simulate_city(random_state=1, n_rows=30, n_columns=30, n_factors=1, active="null")
+    path = tmp_path / "crime.geojson"
+    city.incidents.assign(kind=np.arange(len(city.incidents)) % 2).to_file(path)
+    incidents = rtm.read_layer(path, where="kind == 0")
+    factor = rtm.RiskFactor("other crime", rtm.read_layer(path, where="kind == 1"))
+    with pytest.raises(InputError, match="read from the file of the incidents"):
+        rtm.RiskTerrainModel("classic").fit(city.grid, [factor], incidents, allow_later_factors=True)
+    named = rtm.RiskFactor(
+        "other crime",
+        rtm.read_layer(path, where="kind == 1", provenance="policing"),
+        allow_provenance="policing",
+    )
+    rtm.RiskTerrainModel("classic").fit(city.grid, [named], incidents, allow_later_factors=True)
+
+
+def test_arguments_of_the_wrong_kind_are_named(city):
+    """A layer for a factor, one factor for a list, and incidents for factors are told apart."""
+    factor = city.risk_factors()[0]
+    with pytest.raises(InputError, match="Invalid factors of type RiskFactor. Give a list of RiskFactor"):
+        rtm.assess(city.grid, factor, city.incidents, method="classic")
+    with pytest.raises(InputError, match="Invalid factors of type GeoDataFrame.*becomes one with"):
+        rtm.assess(city.grid, [city.incidents], city.incidents, method="classic")
+    with pytest.raises(InputError, match="Invalid incidents of type list"):
+        rtm.assess(city.grid, city.incidents, [factor], method="classic")
+    with pytest.raises(InputError, match="Invalid grid of type StudyArea"):
+        rtm.assess(city.area, [factor], city.incidents, method="classic")
+    with pytest.raises(InputError, match="Invalid max_influence of factor 'bars' '3 blcks'"):
+        rtm.RiskFactor("bars", city.incidents, max_influence="3 blcks")

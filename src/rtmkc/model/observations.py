@@ -58,8 +58,17 @@ def observe(grid: Grid, incidents: Any, *, exposure: Any = None) -> Observations
     InputError
         If there are no incidents inside the area.
     """
+    if not isinstance(grid, Grid):
+        raise InputError(
+            f"Invalid grid of type {type(grid).__name__}. Make one with Grid.cover(area, block_length=...)."
+        )
     if isinstance(incidents, Observations):
         return incidents
+    if isinstance(incidents, list | tuple):
+        raise InputError(
+            f"Invalid incidents of type {type(incidents).__name__}. Give one layer, path or frame of points; factors "
+            "come before incidents in the call."
+        )
     layer, cells = grid.place(incidents)
     if not len(cells):
         raise InputError(
@@ -75,6 +84,20 @@ def observe(grid: Grid, incidents: Any, *, exposure: Any = None) -> Observations
         )
     counts = np.bincount(cells, minlength=grid.n_cells)
     return Observations(grid, layer, cells, counts, layer.period, measure_exposure(grid, exposure))
+
+
+def check_not_the_outcome(candidates: Candidates, observations: Observations) -> None:
+    """Raise if a factor is read from the file of the incidents without saying what made it.
+
+    Incidents cannot explain themselves: near an incident there are incidents.
+    """
+    own = observations.incidents.sha256
+    for name, features in candidates.features.items():
+        if own and features.layer.sha256 == own and features.layer.provenance == "unstated":
+            raise InputError(
+                f"Invalid factor {name!r}. It is read from the file of the incidents, and incidents cannot explain "
+                "themselves. If its rows are of another kind, say what made them with provenance=."
+            )
 
 
 def check_order_in_time(candidates: Candidates, observations: Observations, *, allow_later: bool) -> str:

@@ -19,7 +19,7 @@ from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.area import StudyArea
-from rtmkc.raster.candidates import build_candidates, build_curves
+from rtmkc.raster.candidates import build_candidates, build_curves, check_factors
 from rtmkc.raster.cog import read_cog, write_cog
 from rtmkc.raster.exposure import measure_exposure
 from rtmkc.raster.factors import RiskFactor
@@ -340,7 +340,9 @@ def assess(
     observations = observe(grid, incidents, exposure=exposure)
     later = allow_later_factors
     # Read each layer once: both models measure the same features.
-    resolved = [replace(factor, layer=as_layer(factor.layer, name=factor.name)) for factor in factors]
+    resolved = [
+        replace(factor, layer=as_layer(factor.layer, name=factor.name)) for factor in check_factors(factors)
+    ]
     columns = build_candidates(grid, resolved, progress=step("measuring factors"))
     why = RiskTerrainModel(method, random_state=random_state)  # type: ignore[arg-type]
     why.fit(grid, columns, observations, allow_later_factors=later, progress=step("fitting weights"))

@@ -17,7 +17,7 @@ from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
-from rtmkc.model.observations import Observations, check_order_in_time, observe
+from rtmkc.model.observations import Observations, check_not_the_outcome, check_order_in_time, observe
 from rtmkc.raster.candidates import Candidates, build_candidates
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
@@ -155,6 +155,7 @@ class RiskTerrainModel(BaseEstimator):
             raise InputError(
                 "Invalid candidates. They were measured on another grid; measure them on this one."
             )
+        check_not_the_outcome(candidates, observations)
         timing = check_order_in_time(candidates, observations, allow_later=allow_later_factors)
         if folds is None:
             folds = random_folds(

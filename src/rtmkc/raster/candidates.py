@@ -154,16 +154,29 @@ def build_curves(
     return _build(grid, factors, _curves_of, progress)
 
 
+def check_factors(factors: Any) -> tuple[RiskFactor, ...]:
+    """Return factors as a tuple, if there are any, all are factors and their names differ."""
+    if not isinstance(factors, list | tuple) or not all(isinstance(factor, RiskFactor) for factor in factors):
+        what = type(factors).__name__
+        if isinstance(factors, list | tuple):
+            what = ", ".join(dict.fromkeys(type(factor).__name__ for factor in factors))
+        raise InputError(
+            f"Invalid factors of type {what}. Give a list of RiskFactor; a layer becomes one with "
+            "RiskFactor('its name', layer)."
+        )
+    if not factors:
+        raise InputError("Invalid factors []. Give at least one RiskFactor.")
+    check_unique("factor name", [factor.name for factor in factors])
+    return tuple(factors)
+
+
 def _build(
     grid: Grid,
     factors: Sequence[RiskFactor],
     measure: Callable[[Grid, RiskFactor, Features, tuple[str, ...]], list[_Variable]],
     progress: Callable[[int, int], None] | None,
 ) -> Candidates:
-    factors = tuple(factors)
-    if not factors:
-        raise InputError("Invalid factors (). Give at least one RiskFactor.")
-    check_unique("factor name", [factor.name for factor in factors])
+    factors = check_factors(factors)
     variables: list[_Variable] = []
     features: dict[str, Features] = {}
     notes: list[str] = []

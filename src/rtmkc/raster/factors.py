@@ -68,6 +68,8 @@ class RiskFactor:
         check_choice(f"kind of factor {self.name!r}", self.kind, get_args(Kind))
         check_choice(f"increment of factor {self.name!r}", self.increment, get_args(Increment))
         check_choice(f"direction of factor {self.name!r}", self.direction, get_args(Direction))
+        # A wrong unit is said now, not when the factor is measured; any block length will do to read it.
+        parse_length(self.max_influence, name=f"max_influence of factor {self.name!r}", block_length=1.0)
         if self.allow_provenance is not None:
             check_choice(
                 f"allow_provenance of factor {self.name!r}", self.allow_provenance, GUARDED_PROVENANCES
