@@ -13,6 +13,8 @@ import pandas as pd
 import shapely
 
 from rtmkc.errors import InputError, RtmkcWarning
+from rtmkc.inputs.columns import find_column
+from rtmkc.inputs.dates import TIME_NAMES, has_time_of_day
 from rtmkc.inputs.kansas_city.offences import OFFENCES
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.selection import repeated
@@ -226,7 +228,7 @@ def _choose_incidents(findings: list[Finding], place: Callable[[Finding], str]) 
     keep = _add_kinds(table, layer, chosen[0].reader)
     narrowed = layer.frame[keep]
     if chosen[0].reader == "layer":
-        _add_merge(table, narrowed)
+        _add_merge(table, layer, narrowed)
         table.add(
             "provenance",
             "policing" if layer.provenance == "unstated" else None,
@@ -274,17 +276,31 @@ def _counted(counts: "pd.Series[int]") -> str:
     return ", ".join(listed) + rest or "none"
 
 
-def _add_merge(table: Table, frame: Any) -> None:
-    """Where rows repeat each other in everything, they are taken for one incident (one row a person)."""
+def _add_merge(table: Table, layer: Layer, frame: Any) -> None:
+    """Rows of one moment, kind and place are one incident with several persons, where the moment is known."""
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if not columns:
         return
-    repeats = int(repeated(frame, frame.geometry.to_numpy(), [*columns, "place"], what="incidents").sum())
-    if repeats:
-        table.add("merge", [*columns, "place"])
+    moment = None if layer.date_column is None else find_column(columns, TIME_NAMES)
+    timed = layer.dates is not None and (moment is not None or has_time_of_day(layer.dates))
+    kind = type_column(layer)
+    keys = columns
+    if timed and kind is not None:
+        keys = [name for name in (layer.date_column, moment, kind) if name is not None]
+    repeats = int(repeated(frame, frame.geometry.to_numpy(), [*keys, "place"], what="incidents").sum())
+    if not repeats:
+        return
+    if timed:
+        table.add("merge", [*keys, "place"])
         table.comments.append(
-            f"{repeats:,} rows repeat another one in every column and in place: taken for one incident with several "
-            "persons (merge)."
+            f"{repeats:,} rows repeat another one in {', '.join(keys)} and in place: taken for one incident with "
+            "several persons (merge)."
+        )
+    else:
+        listed = ", ".join(f'"{name}"' for name in [*keys, "place"])
+        table.comments.append(
+            f"{repeats:,} rows repeat another one in every column and in place. Without a time of day they may be "
+            f"incidents of their own, and all are kept; if a row is a person, add: merge = [{listed}]."
         )
 
 
