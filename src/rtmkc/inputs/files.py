@@ -6,6 +6,7 @@ from typing import Any
 
 import geopandas as gpd
 import pandas as pd
+import pyarrow as pa
 
 from rtmkc.errors import InputError
 from rtmkc.inputs.archives import unpacked
@@ -75,9 +76,15 @@ def read_file(
         raise
     except PermissionError:
         raise InputError(f"Invalid file {str(path)!r}. It may not be read; change its permissions.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"Invalid file {str(path)!r}. Its text is not in UTF-8, as {kind[1:]} has to be; save it again in that encoding."
+        ) from error
     except Exception as error:
         # Every reader has its own exceptions for a damaged file; users need one sentence.
         reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+        if "Error occurred in" in reason:
+            reason = "it is damaged"
         if "EOF inside string" in reason:
             reason = "it has a quoted cell that is never closed, as if the file were cut off"
         raise InputError(
@@ -129,7 +136,13 @@ def _read(
         records = _line_records(path)
     if records is not None:
         return records if columns is None else records[columns([str(name) for name in records.columns])]
-    return read_vector(path, layer, notes, shown=shown, columns=columns)
+    frame = read_vector(path, layer, notes, shown=shown, columns=columns)
+    if kind in _LINES and len(frame) < (lines := _n_lines(path)):
+        # GDAL leaves out what it cannot read, and says nothing.
+        raise ValueError(
+            f"{lines - len(frame):,} of {lines:,} lines are no whole feature, as if the file were cut off"
+        )
+    return frame
 
 
 def _read_parquet(path: Path, columns: ColumnChoice | None) -> pd.DataFrame:
@@ -146,6 +159,10 @@ def _read_parquet(path: Path, columns: ColumnChoice | None) -> pd.DataFrame:
         frame: pd.DataFrame = gpd.read_parquet(path, columns=names)
     else:
         frame = pd.read_parquet(path, columns=names)
+    for name in frame.columns:
+        if pd.api.types.is_string_dtype(frame[name].dtype) and frame[name].dtype != object:
+            # Broken text would fail much later, at whoever looks at it first.
+            pa.array(frame[name].array).validate(full=True)
     return frame.reset_index(drop=all(name is None for name in frame.index.names))
 
 
@@ -184,17 +201,25 @@ def _portal_location(cell: Any) -> str | None:
     return f"({cell[1]}, {cell[2]})"
 
 
+def _n_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip(b" \r\n\t\x1e"))
+
+
 def _line_records(path: Path) -> pd.DataFrame | None:
     """Return the records of a file with one on each line, or None if they are GeoJSON features."""
     records: list[dict[str, Any]] = []
     with path.open(encoding="utf-8-sig") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             text = line.strip().lstrip("\x1e")
             if not text:
                 continue
-            record = json.loads(text)
+            try:
+                record = json.loads(text)
+            except json.JSONDecodeError:
+                raise ValueError(f"line {number} is no whole record, as if the file were cut off") from None
             if not isinstance(record, dict):
-                raise ValueError("a line is not an object")
+                raise ValueError(f"line {number} is no record")
             if not records and record.get("type") == "Feature":
                 return None
             records.append(record)

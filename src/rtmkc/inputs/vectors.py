@@ -50,7 +50,17 @@ def read_vector(
         wanted = None
         if columns is not None:
             wanted = columns([str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]])
-        frame: pd.DataFrame = pyogrio.read_dataframe(path, layer=layer, columns=wanted)
+        frame: pd.DataFrame
+        try:
+            frame = pyogrio.read_dataframe(path, layer=layer, columns=wanted)
+        except UnicodeDecodeError:
+            if kind != ".shp":
+                raise
+            # The .cpg beside a Shapefile often promises an encoding that its .dbf does not have.
+            frame = pyogrio.read_dataframe(path, layer=layer, columns=wanted, encoding="cp1252")
+            notes.append(
+                "the text of the Shapefile is not in the encoding it states; it was read as Windows-1252"
+            )
     # Measures (M) go the way of heights: points on a map have neither.
     words = [" ".join(str(warning.message).split()) for warning in said]
     words = [
