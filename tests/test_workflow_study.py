@@ -1,10 +1,14 @@
 """Study files: what is read, what is filled in, and what is passed on to the readers."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
 import rtmkc as rtm
 from rtmkc.errors import StudyError
+from rtmkc.workflow import specs
 from rtmkc.workflow.study import HotspotSpec, Study
 
 TEXT = """
@@ -112,3 +116,37 @@ def test_a_study_survives_the_manifest(path):
     """The parameters in a manifest make the same study again."""
     study = Study.from_file(path)
     assert msgspec.convert(msgspec.to_builtins(study), Study) == study
+
+
+def test_every_key_is_documented_with_its_default():
+    """The page of study.toml has every field of every table, and the defaults of those that have one."""
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "study-toml.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE))
+    shared = set(specs.LayerSpec.__struct_fields__)
+    for name in shared:
+        assert f"`{name}`" in sections["Keys of every layer"], name
+    tables = {
+        "[study]": specs.AreaSpec, "[[factors]]": specs.FactorSpec, "[exposure]": specs.ExposureSpec,
+        "[streets]": specs.StreetSpec, "[names]": specs.NamesSpec, "[[joins]]": specs.JoinSpec,
+        "[[slices]]": specs.SliceSpec, "[model]": specs.ModelSpec, "[hotspots]": specs.HotspotSpec,
+        "[corridors]": specs.CorridorSpec, "[output]": specs.OutputSpec,
+    }  # fmt: skip
+    assert {field for field in Study.__struct_fields__ if field != "folder"} == {
+        heading.strip("[]") for heading in sections if heading.startswith("[")
+    }
+    for heading, table in tables.items():
+        for field in msgspec.structs.fields(table):
+            if field.name in shared and issubclass(table, specs.LayerSpec):
+                continue
+            rows = [line for line in sections[heading].splitlines() if line.startswith("|")]
+            row = next((line for line in rows if f"`{field.name}`" in line.split("|")[1]), None)
+            assert row, f"{heading} {field.name}"
+            default = field.default
+            if isinstance(default, str):
+                assert f'"{default}"' in row, row
+            elif isinstance(default, bool):
+                assert str(default).lower() in row, row
+            elif isinstance(default, int | float):
+                assert str(default) in row, row
+            elif default is msgspec.NODEFAULT:
+                assert "needed" in row, row
