@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rtmkc.errors import CapacityError, InputError
 from rtmkc.inputs.layers import read_layer
 from rtmkc.inputs.rasters import RasterLayer, is_raster, read_raster, transformed
+from rtmkc.model.terrain import assess, load
 from rtmkc.raster import pixels
 from rtmkc.raster.candidates import build_candidates, build_curves
 from rtmkc.raster.exposure import Exposure
@@ -340,3 +341,24 @@ def test_residents_are_exposure_by_cell() -> None:
     assert measured.ledger is not None
     with pytest.raises(InputError, match="an exposure has no negative amounts"):
         Exposure(a_raster(residents - 5, size=100), name="residents").measure(a_grid())
+
+
+def test_a_raster_in_a_whole_fit(tmp_path: Path) -> None:
+    """A planted weight of a raster in a file is found, by the path through both models, saved and read back."""
+    grid = a_grid(columns=40, rows=40)
+    random = np.random.default_rng(0)
+    light = random.gamma(2, 1, (40, 40))
+    path = write(tmp_path / "light.tif", light, transform=Affine(100, 0, WEST, 0, -100, SOUTH + 4000))
+    counts = random.poisson(np.where(light > np.quantile(light, 0.75), 3.0, 1.0).ravel())
+    cells = np.repeat(np.arange(grid.n_cells), counts)
+    table = pd.DataFrame({"easting": grid.eastings[cells], "northing": grid.northings[cells]})
+    incidents = read_layer(table, name="incidents", crs=UTM, period="2021")
+    factor = RiskFactor("light", path)
+    assert factor.opened().opened().layer.sha256 == read_raster(path).sha256
+    terrain = assess(grid, [factor], incidents, method="classic")
+    weight = terrain.weights.set_index("factor").loc["light"]
+    assert weight["kind"] == "value"
+    assert 2.5 < weight["rrv"] < 3.5
+    assert terrain.models.ledgers()[1].used == 1600
+    terrain.save(tmp_path / "model")
+    assert load(tmp_path / "model").weights["kind"].tolist() == ["value"]

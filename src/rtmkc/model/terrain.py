@@ -13,7 +13,6 @@ import shapely
 
 from rtmkc import __version__
 from rtmkc.errors import InputError, NoFactorError, OutputError
-from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
@@ -340,9 +339,7 @@ def assess(
     observations = observe(grid, incidents, exposure=exposure)
     later = allow_later_factors
     # Read each layer once: both models measure the same features.
-    resolved = [
-        replace(factor, layer=as_layer(factor.layer, name=factor.name)) for factor in check_factors(factors)
-    ]
+    resolved = [factor.opened() for factor in check_factors(factors)]
     columns = build_candidates(grid, resolved, progress=step("measuring factors"))
     why = RiskTerrainModel(method, random_state=random_state)  # type: ignore[arg-type]
     why.fit(grid, columns, observations, allow_later_factors=later, progress=step("fitting weights"))

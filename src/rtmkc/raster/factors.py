@@ -1,6 +1,6 @@
 """RiskFactor: what is measured of a layer, how far, and in which direction it may act."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import geopandas as gpd
@@ -74,6 +74,17 @@ class RiskFactor:
             check_choice(
                 f"allow_provenance of factor {self.name!r}", self.allow_provenance, GUARDED_PROVENANCES
             )
+
+    def opened(self) -> "RiskFactor":
+        """Return the factor with its layer read, so that it is read once however often it is measured.
+
+        Raises
+        ------
+        InputError
+            If the layer cannot be read.
+        """
+        read = as_raster if is_raster(self.layer) else as_layer
+        return replace(self, layer=read(self.layer, name=self.name))
 
     def influences(self, grid: Grid) -> list[float]:
         """Return the distances that are tried on a grid, in metres, shortest first.
