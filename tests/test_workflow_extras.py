@@ -14,7 +14,9 @@ import rtmkc as rtm
 from rtmkc.cli import main
 from rtmkc.errors import DataWarning, InputError, StudyError
 from rtmkc.output.shapefiles import write_shapefiles
+from rtmkc.raster.cog import write_cog
 from rtmkc.workflow.changes import Previous, compare
+from rtmkc.workflow.specs import FactorSpec
 from rtmkc.workflow.study import Study
 
 STUDY = """
@@ -279,3 +281,20 @@ def test_an_empty_slice_is_said_by_its_name(city, tmp_path):
     ):
         rtm.run(study, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raster_is_a_factor_of_a_study(city, tmp_path):
+    """A GeoTIFF is measured by its values, with provenance and period as stated; options of tables are refused."""
+    folder, _ = city
+    grid = Study.from_file(folder / "study.toml").grid()
+    write_cog(folder / "light.tif", grid, {"light": np.arange(grid.n_cells, dtype=float)})
+    factor = FactorSpec(name="light", file="light.tif", provenance="environment", period="2020")
+    study = Study.from_file(folder / "study.toml")
+    study.factors, study.slices = [factor], []
+    found = rtm.run(study, tmp_path / "out")
+    assert found.terrain.facts["timing"] == "all factors precede the incidents"
+    assert found.terrain.facts["factors"][0]["provenance"] == "environment"
+    assert (tmp_path / "out" / "dropped" / "incidents.csv").is_file()
+    factor.where = "a == 1"
+    with pytest.raises(StudyError, match="Its file is a raster, which takes only: band, crs, nodata"):
+        study.risk_factors()

@@ -11,9 +11,9 @@ import shapely
 
 from rtmkc.errors import InputError, RtmkcWarning
 from rtmkc.inputs.dominant import dominant_places
-from rtmkc.inputs.files import RASTERS
 from rtmkc.inputs.kansas_city.factors import kc_factors
 from rtmkc.inputs.layers import Layer
+from rtmkc.inputs.rasters import is_raster
 from rtmkc.inputs.selection import repeated
 from rtmkc.raster.area import StudyArea
 from rtmkc.storage import created_at
@@ -119,8 +119,8 @@ def _of_study(study: Study) -> list[dict[str, Any]]:
     known: dict[bytes, Layer] = {}
     cards = []
     for place, spec in study.layers().items():
-        if spec.paths()[0].lower().endswith(RASTERS):
-            continue
+        if is_raster(spec.paths()[0]):
+            continue  # pixels have neither dates nor repeats
         name = getattr(spec, "name", None) if place.startswith(("factors", "joins", "exposure")) else None
         said: list[str] = []
         with warnings.catch_warnings(record=True) as heard:

@@ -9,6 +9,7 @@ import msgspec
 
 from rtmkc.errors import StudyError
 from rtmkc.inputs.layers import PROVENANCES, Layer, read_layer
+from rtmkc.inputs.rasters import RasterLayer, is_raster, read_raster
 from rtmkc.places.hotspots import DEFAULT_AREA_SHARE
 
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
@@ -44,10 +45,27 @@ class LayerSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ibrs: str | list[str] | None = None
     firearm: bool | None = None
     exclude_places: list[tuple[float, float]] | None = None
+    band: int | str | None = None
+    nodata: float | None = None
 
     def paths(self) -> list[str]:
         """Return the file or files, as written."""
         return [self.file] if isinstance(self.file, str) else list(self.file)
+
+    def raster(self, folder: Path, name: str) -> RasterLayer | None:
+        """Read the raster, if the file is one."""
+        if len(self.paths()) != 1 or not is_raster(self.paths()[0]):
+            return None
+        takes = {"crs", "provenance", "period", "band", "nodata"}
+        own = {field for field in LayerSpec.__struct_fields__ if field not in ("file", "reader")}
+        unknown = {field for field in own - takes if getattr(self, field) is not None}
+        if unknown or self.reader != "layer":
+            raise StudyError(
+                f"Invalid {', '.join(sorted(unknown)) or 'reader'} of {name!r}. Its file is a raster, which takes only: "
+                f"{', '.join(sorted(takes))}."
+            )
+        options = {key: getattr(self, key) for key in ("band", "crs", "nodata", "provenance", "period")}
+        return read_raster(folder / self.paths()[0], name=name, **options)
 
     def read(self, folder: Path, name: str) -> Layer:
         """Read the layer; relative paths start at the folder of the study file."""
@@ -55,11 +73,12 @@ class LayerSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         own = {field for field in LayerSpec.__struct_fields__ if field not in ("file", "reader")}
         options = {field: getattr(self, field) for field in own if getattr(self, field) is not None}
         if self.reader == "layer":
-            unknown = {"ibrs", "firearm"} & set(options)
-            if unknown:
-                raise StudyError(
-                    f"Invalid {', '.join(sorted(unknown))} of {name!r}. Only reader = 'kcpd_crime' has it."
-                )
+            for only, unknown in (
+                ("reader = 'kcpd_crime'", {"ibrs", "firearm"} & set(options)),
+                ("a raster", {"band", "nodata"} & set(options)),
+            ):
+                if unknown:
+                    raise StudyError(f"Invalid {', '.join(sorted(unknown))} of {name!r}. Only {only} has it.")
             if len(files) != 1:
                 raise StudyError(
                     f"Invalid file of {name!r}. Give one file; several need a reader of their layout, such "
@@ -95,7 +114,7 @@ class FactorSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
     """A risk factor; see `RiskFactor`."""
 
     name: str
-    kind: Literal["proximity", "density", "both", "auto"] = "both"
+    kind: Literal["proximity", "density", "both", "auto", "value"] = "both"
     max_influence: float | str = "3 blocks"
     increment: Literal["half", "whole"] = "half"
     direction: Literal["aggravating", "protective", "either"] = "aggravating"

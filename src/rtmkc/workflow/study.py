@@ -10,7 +10,6 @@ import msgspec
 from rtmkc.checks import check_count, check_share, check_unique
 from rtmkc.errors import InputError, StudyError
 from rtmkc.inputs.dates import parse_hours, parse_weekdays
-from rtmkc.inputs.files import RASTERS
 from rtmkc.inputs.layers import Layer, read_layer
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.exposure import Exposure
@@ -37,7 +36,7 @@ __all__ = [
     "ModelSpec", "NamesSpec", "OutputSpec", "SliceSpec", "StreetSpec", "Study",
 ]  # fmt: skip
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
-_FOLDER_NAME = re.compile(r"\w[\w &+-]*")
+_FOLDER_NAME = re.compile(r"\w(?:[\w &+-]*\w)?")
 
 
 class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -237,7 +236,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return [
             RiskFactor(
                 spec.name,
-                _raster(spec, Path(self.folder)) or spec.read_once(Path(self.folder), known),
+                spec.raster(Path(self.folder), spec.name) or spec.read_once(Path(self.folder), known),
                 kind=spec.kind,
                 max_influence=spec.max_influence,
                 increment=spec.increment,
@@ -252,7 +251,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         spec = self.exposure
         if spec is None:
             return None
-        source = _raster(spec, Path(self.folder)) or spec.read(Path(self.folder), spec.name)
+        source = spec.raster(Path(self.folder), spec.name) or spec.read(Path(self.folder), spec.name)
         return Exposure(source, spec.name, spec.bandwidth, spec.floor)
 
     def read(self, what: str) -> Layer | None:
@@ -289,11 +288,6 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                     shown = parents.pop(0).name / shown
                 files[shown.as_posix()] = file
         return files
-
-
-def _raster(spec: LayerSpec, folder: Path) -> Path | None:
-    """Return the file of a layer that is a raster, which is measured as it is."""
-    return folder / spec.paths()[0] if spec.paths()[0].lower().endswith(RASTERS) else None
 
 
 def _document(path: Path) -> dict[str, Any]:
