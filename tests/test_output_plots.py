@@ -252,3 +252,16 @@ def test_treated_streets_are_shown_as_treated(terrain, corridors, ax):
     plot_corridors(terrain, corridors.iloc[:0], ax=ax, treated=areas, streets=corridors)
     assert "treated already, left out" in texts(ax)
     assert "no stretch is worth its length" in texts(ax)
+
+
+def test_the_risk_map_can_show_the_first_corridor_and_what_is_treated(terrain, corridors, ax):
+    """Both are lines with a legend entry of their own beside the hot spots, whose numbers stay."""
+    hotspots = terrain.hotspots(count=3)
+    plot_risk(terrain, ax=ax, hotspots=hotspots, corridors=corridors.iloc[:1], treated=corridors.iloc[1:])
+    said = texts(ax)
+    assert "corridor 1: Independence Avenue, Benton\nBoulevard to Hardesty Avenue (1.0 km)" in said
+    assert "treated already, left out" in said
+    assert len(numbers(ax)) == 3
+    drawn = [path.vertices.tolist() for lines in ax.collections for path in lines.get_paths()]
+    for line in corridors.geometry:
+        assert [list(point) for point in line.coords] in drawn

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import shapely
 
-from rtmkc.errors import OutputError
+from rtmkc.errors import DataWarning, OutputError
 from rtmkc.inputs.ledger import Ledger
-from rtmkc.output.report import SHOWN, concentration, write_report
+from rtmkc.output.report import SHOWN, concentration, left_out, write_report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -123,7 +123,7 @@ def test_the_first_page_says_what_was_found(tmp_path, terrain, corridors):
     first = page.words.split("Next corridors")[0]
     assert f"{terrain.facts['n_incidents']:,} incidents, 2021-01-01 to 2023-12-31" in first
     assert "2 of the 3 factors tried have to do with where incidents happen" in first
-    assert "poor lighting x2.40 (95 % interval 2.00 to 2.88)" in first
+    assert "poor lighting x2.40 (95 % interval 2.00 to 2.88; marks " in first
     assert "Within 200 m (656 ft, 1 block) of poor lighting, places have 2.40 times the incidents" in first
     assert "of the incidents expected in 90 days" in first
     assert "not a test of it" in first
@@ -214,13 +214,112 @@ def test_weights_with_and_without_exposure_stand_side_by_side(tmp_path, terrain)
     assert "vacant houses x2.70 (2.25 to 3.24) not in the model" in page.words
 
 
-def test_incidents_without_a_period_are_said_to_have_none(tmp_path, make_terrain):
-    """Where no period is known, no number of days is claimed."""
+@pytest.fixture
+def undated(make_terrain):
     terrain = make_terrain(period=None, period_days=None)
     terrain.horizon_days = None
-    _, page = report(tmp_path, terrain)
-    assert "90 days" not in page.words
+    return terrain
+
+
+def test_incidents_without_a_period_are_said_to_have_none(tmp_path, undated, corridors):
+    """Where no period is known that is said once, first, and every value is relative: no rate, no interval."""
+    _, page = report(tmp_path, undated, corridors=corridors, areas=undated.hotspots(areas=True))
+    said = "there is no rate and no 90-day figure; values are relative."
+    assert page.words.count(said) == 1
+    assert page.words.index(said) < page.words.index("Why here")
+    for words in ("90 days", "which is not known", "Expected per km", "with a 90 % predictive interval"):
+        assert words not in page.words, words
     assert "period not known" in page.words
+    share = 12.3 / undated.cells["expected"].sum()
+    assert f"{100 * share:.{1 if share < 0.0995 else 0}f} %" in page.words
+    assert "x4.10 the typical street" in page.words
+
+
+def test_the_caution_about_intervals_is_on_the_first_page(tmp_path, terrain, make_terrain):
+    """Beside the factors stands that the intervals are too narrow and that false factors are picked."""
+    _, page = report(tmp_path, terrain)
+    first = page.words.split("Where next:")[0]
+    assert "The intervals are too narrow" in first
+    assert "picks false factors where incidents cluster for reasons that no layer shows" in first
+    _, page = report(tmp_path, make_terrain(factors=()))
+    assert "picks false factors" not in page.words
+
+
+def test_a_factor_that_marks_most_cells_is_flagged_twice(tmp_path, make_terrain):
+    """88 % of the cells: said on the first page and in the table; the other factor is not flagged."""
+    terrain = make_terrain()
+    terrain.weights.loc[0, "n_cells"] = 0.88 * terrain.grid.n_cells
+    _, page = report(tmp_path, terrain)
+    flag = "It marks 88 % of the cells: it says little about where in the built-up city."
+    assert page.words.count(flag) == 2
+    assert page.words.index(flag) < page.words.index("Where next:")
+    assert page.words.count("it says little about where") == 2
+
+
+def test_what_is_treated_is_named_beside_the_first_corridor(tmp_path, terrain, corridors):
+    """The street left out is named, and so are the hot spots that lie on it."""
+    hotspots = terrain.hotspots(count=12)
+    line = shapely.LineString(list(hotspots.geometry.iloc[:2].centroid))
+    touched = [int(rank) for rank in hotspots["rank"][:SHOWN][hotspots.geometry[:SHOWN].intersects(line)]]
+    treated = gpd.GeoDataFrame({"name": ["Oak <Street>"]}, geometry=[line], crs=terrain.grid.crs)
+    _, page = report(tmp_path, terrain, corridors=corridors, hotspots=hotspots, treated=treated)
+    assert {1, 2} <= set(touched)
+    ranks = ", ".join(map(str, touched[:-1])) + f" and {touched[-1]}"
+    first = page.words.split("Time:")[0]
+    assert f"Left out: Oak <Street> (worked already); hot-spot cells {ranks} lie on it." in first
+
+
+def test_places_treated_without_a_name_are_counted(tmp_path, terrain, corridors):
+    """A layer of treated places without a column of names still says how many there are."""
+    far = [shapely.Point(9, 9), shapely.Point(1, 1)]
+    treated = gpd.GeoDataFrame({"cost": [1.5, 2.5]}, geometry=far, crs=terrain.grid.crs)
+    assert left_out(terrain, treated, terrain.hotspots()) == "2 places (worked already)"
+    with pytest.warns(DataWarning, match="nothing is left"):
+        assert left_out(terrain, treated.iloc[:0], terrain.hotspots()) == ""
+
+
+def test_corridors_of_cells_say_that_no_streets_were_given(tmp_path, terrain):
+    """Without streets the first page says so, places stand in brackets, and no rate per km is claimed."""
+    seams = terrain.corridors()
+    assert len(seams)
+    _, page = report(tmp_path, terrain, corridors=seams)
+    first = page.words.split("Time:")[0]
+    assert "No streets given: corridors are chains of cells." in first
+    assert re.search(r"near \(\d+\.\d{4}, -\d+\.\d{4}\), \(\d+\.\d{4}, -\d+\.\d{4}\) to \(", first)
+    assert "the average cell" in first
+    assert "per km)" not in first
+
+
+def test_corridors_of_streets_say_what_they_are_compared_with(tmp_path, terrain, corridors):
+    """The rate per km, the typical street, and why incidents on a street need not be whole."""
+    _, page = report(tmp_path, terrain, corridors=corridors)
+    assert "12.3 incidents expected in 90 days (12.3 per km), x4.10 the typical street" in page.words
+    assert "a cell's count is shared among the streets near it, so they need not be whole" in page.words
+    assert "No streets given" not in page.words
+
+
+def test_what_it_cannot_know_holds_only_what_it_cannot_know(tmp_path, terrain, make_terrain):
+    """The order in time and an exposure are facts; that it scores places is a line of its own."""
+    words = "What this cannot know"
+    _, page = report(tmp_path, terrain)
+    part = page.words.split(words)[1].split("What it was made of")[0]
+    assert "precede" not in part
+    assert "Not adjusted for how busy places are." in part
+    assert part.count("It scores places, never people.") == 1
+    assert part.rstrip().endswith("It scores places, never people.")
+    _, page = report(tmp_path, make_terrain(exposure="adjusted for parcels"))
+    assert "adjusted" not in page.words.split(words)[1].split("What it was made of")[0]
+
+
+def test_curves_say_how_they_act_and_which_factors_have_none(tmp_path, make_terrain):
+    """Curves multiply and are tempered; a factor without an effect has a row that says so."""
+    step = {"factor": "bus stops", "kind": "proximity", "bandwidth_m": np.nan}
+    terrain = make_terrain(curves=[{**step, "from_m": 0.0, "to_m": 200.0, "multiplier": 2.0}])
+    _, page = report(tmp_path, terrain)
+    assert "All curves of all factors are multiplied with one another" in page.words
+    assert "raised to the power 0.800 (the tempering)" in page.words
+    assert "bus stops x2.00 within 200 m (656 ft) no effect above 5 %" in page.words
+    assert "poor lighting no effect above 5 % no effect above 5 %" in page.words
 
 
 def test_nothing_found_is_said(tmp_path, terrain, corridors):

@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rtmkc.output.words import attribution, curve_lines, none_of, relative_risk, weight_words
+from rtmkc.output.words import (
+    attribution,
+    bracketed,
+    curve_lines,
+    ends_words,
+    expected_words,
+    marks_words,
+    none_of,
+    relative_risk,
+    weight_words,
+)
 
 STEP = {"factor": "poor lighting", "kind": "proximity", "bandwidth_m": np.nan}
 DENSE = {"factor": "poor lighting", "kind": "density"}
@@ -65,7 +75,7 @@ def test_a_distance_curve_is_averaged_by_block(make_terrain):
     ]
     (line,) = curve_lines(make_terrain(curves=curves))
     assert line["near"] == "x4.00 within 200 m (656 ft), x2.00 from 200 m (656 ft) to 400 m (1,312 ft)"
-    assert line["dense"] == "none"
+    assert line["dense"] == "no effect above 5 %"
 
 
 def test_a_density_curve_is_told_by_its_highest_level(make_terrain):
@@ -78,8 +88,8 @@ def test_a_density_curve_is_told_by_its_highest_level(make_terrain):
     (line,) = curve_lines(make_terrain(curves=curves))
     assert line == {
         "factor": "poor lighting",
-        "near": "no effect of distance",
-        "dense": "x1.80 above 12.5 per km2 counted within 400 m (1,312 ft)",
+        "near": "no effect above 5 %",
+        "dense": "x1.80 above 12.5 per km2 (32.4 per sq mi) counted within 400 m (1,312 ft)",
     }
 
 
@@ -93,3 +103,31 @@ def test_flat_curves_have_no_line(make_terrain):
 def test_no_factor_is_a_sentence(make_terrain):
     """A model without factors is told in words, for one factor and for many."""
     assert none_of(make_terrain(factors=())) == "The one factor tried is not in the model"
+
+
+def test_places_in_a_row_are_told_apart_by_brackets():
+    """Pairs of degrees get brackets once, wherever they stand; other numbers and names stay as they are."""
+    assert bracketed("south-north seam near 39.0936, -94.5460") == "south-north seam near (39.0936, -94.5460)"
+    assert bracketed("(39.0936, -94.5460)") == "(39.0936, -94.5460)"
+    assert bracketed("Route 24, 31st Street") == "Route 24, 31st Street"
+
+
+@pytest.mark.parametrize("missing", [None, "", np.nan])
+def test_a_corridor_runs_between_two_ends_or_none(missing):
+    """Where one end has no name neither is told: one street alone says nothing."""
+    assert ends_words({"from_street": "Benton", "to_street": "Hardesty"}) == "Benton to Hardesty"
+    assert ends_words({"from_street": "Benton", "to_street": missing}) == ""
+
+
+def test_a_factor_that_marks_most_of_the_city_says_so():
+    """Half of the cells is not most; a little more is."""
+    assert marks_words(0.5) == "marks 50 % of the cells"
+    assert marks_words(0.51).endswith("it says little about where in the built-up city")
+
+
+def test_without_a_period_expected_incidents_are_for_no_number_of_days(make_terrain):
+    """A map's title names the days, or says that it is relative."""
+    terrain = make_terrain()
+    assert expected_words(terrain) == "Expected incidents in 90 days"
+    terrain.horizon_days = None
+    assert expected_words(terrain) == "Expected incidents, relative to the city's average"

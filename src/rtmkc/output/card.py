@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rtmkc import __version__
-from rtmkc.output.report import template
+from rtmkc.output.formats import template
 from rtmkc.storage import created_at, write_text
 
 BARS_WIDTH, BARS_HEIGHT = 640.0, 48.0

@@ -30,7 +30,14 @@ DIGITS = 6
 """Significant digits of any other number in a CSV."""
 FORMULA = ("=", "+", "-", "@", "\t", "\n")
 """A text cell that starts with one of these could run as a formula in a spreadsheet."""
-RASTER_BANDS = ("expected", "relative", "rrs", "environment", "area_history", "spot_history")
+RASTER_BANDS = {
+    "relative": "x the city's average",
+    "rrs": "x the lowest cell",
+    "environment": "x the city's average",
+    "area_history": "x",
+    "spot_history": "x",
+}
+"""Bands beside `expected`, and what they are multiples of."""
 _STYLE_TABLE = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
@@ -154,7 +161,7 @@ def write_risk_raster(path: str | Path, terrain: "RiskTerrain", *, overwrite: bo
 
     Bands: expected (incidents per cell over the horizon), relative (x the city's average), rrs (lowest cell
     = 1), environment, area_history and spot_history (whose product with the city's mean is expected). The
-    tags say n, period, cell size, system, method, version and when it was made.
+    tags say n, period, cell size, system, method, version and when it was made; each band has its unit.
 
     Raises
     ------
@@ -163,10 +170,11 @@ def write_risk_raster(path: str | Path, terrain: "RiskTerrain", *, overwrite: bo
     """
     surfaces = {
         name: relative_risk(terrain) if name == "relative" else terrain.cells[name].to_numpy()
-        for name in RASTER_BANDS
+        for name in ("expected", *RASTER_BANDS)
     }
+    units = {"expected": f"incidents per cell in {terrain.horizon}"} | RASTER_BANDS
     tags = {name: str(value) for name, value in _facts(terrain).items()}
-    write_cog(path, terrain.grid, surfaces, tags=tags, overwrite=overwrite)
+    write_cog(path, terrain.grid, surfaces, units=units, tags=tags, overwrite=overwrite)
 
 
 def _facts(terrain: "RiskTerrain") -> dict[str, Any]:

@@ -27,7 +27,16 @@ from rtmkc.output.classes import (
     legend_labels,
 )
 from rtmkc.output.furniture import LANDSCAPE, TEXT, figure_of, finish_map, number_places, plain, say_title
-from rtmkc.output.words import interval_words, none_of, reach_words, relative_risk, times
+from rtmkc.output.words import (
+    bracketed,
+    ends_words,
+    expected_words,
+    interval_words,
+    none_of,
+    reach_words,
+    relative_risk,
+    times,
+)
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
@@ -44,6 +53,8 @@ def plot_risk(
     ax: Axes | None = None,
     hotspots: gpd.GeoDataFrame | None = None,
     streets: Any = None,
+    corridors: gpd.GeoDataFrame | None = None,
+    treated: Any = None,
     scale_bar: bool = True,
     north_arrow: bool = True,
     title: str | None = None,
@@ -62,6 +73,10 @@ def plot_risk(
         Cells or areas from `find_hotspots`: outlined, the first ten numbered by rank.
     streets : layer, optional
         Lines drawn thinly for orientation.
+    corridors : GeoDataFrame, optional
+        From `find_corridors`: drawn, and named in the legend.
+    treated : layer, optional
+        What is treated already: dashed.
     scale_bar, north_arrow : bool
         Whether to draw them, below the map.
     title : str, optional
@@ -82,11 +97,7 @@ def plot_risk(
     the study area is in each. North is grid north.
     """
     classes = classify(relative_risk(terrain, by))
-    what = (
-        f"Expected incidents in {terrain.horizon}"
-        if by == "expected"
-        else "Relative risk score, from the factors alone"
-    )
+    what = expected_words(terrain) if by == "expected" else "Relative risk score, from the factors alone"
     ax = ax if ax is not None else _new_axes(*map_size(terrain.grid))
     _draw_classes(ax, terrain.grid, classes)
     _draw_streets(ax, terrain.grid, streets)
@@ -108,6 +119,11 @@ def plot_risk(
         handles.append(
             Line2D([], [], color=INK, linewidth=0.9, label=_hotspot_label(hotspots, len(outlined)))
         )
+    if treated is not None:
+        handles.append(_draw_treated(ax, terrain.grid, treated))
+    if corridors is not None and len(corridors):
+        _draw_corridors(ax, terrain.grid, corridors)
+        handles += [_corridor_line(corridor) for _, corridor in corridors.iloc[:NUMBERED].iterrows()]
     finish_map(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
     if first is not None:
         middles = shapely.get_coordinates(first.geometry.representative_point().to_numpy())
@@ -159,28 +175,12 @@ def plot_corridors(
         for colour, label in zip(COLOURS, LABELS, strict=True)
     ]
     if treated is not None:
-        shapes = _shapes(treated, grid)
-        areal = np.isin(shapely.get_type_id(shapes), [3, 6])
-        _draw_lines(
-            ax,
-            np.where(areal, shapely.boundary(shapes), shapes),
-            TREATED,
-            2.0,
-            zorder=6,
-            linestyle=(0, (2, 1)),
-        )
-        handles.append(
-            Line2D(
-                [], [], color=TREATED, linewidth=2.0, linestyle=(0, (2, 1)), label="treated already, left out"
-            )
-        )
-    lines = corridors.to_crs(grid.crs).geometry.to_numpy() if len(corridors) else np.array([], dtype=object)
-    _draw_lines(ax, lines, "white", 4.4, zorder=7)
-    _draw_lines(ax, lines, CORRIDOR, 2.6, zorder=8)
+        handles.append(_draw_treated(ax, grid, treated))
+    lines = _draw_corridors(ax, grid, corridors)
     handles += [_corridor_handle(corridor) for _, corridor in corridors.iloc[:NUMBERED].iterrows()]
     if not len(corridors):
         handles.append(Line2D([], [], color="none", label="no stretch is worth its length"))
-    default = f"Next corridors by expected incidents in {terrain.horizon}, {grid.area.name}"
+    default = f"Next corridors. {expected_words(terrain)}, {grid.area.name}"
     finish_map(ax, terrain, title or default, handles, scale_bar, north_arrow)
     if len(lines):
         middles = shapely.get_coordinates(
@@ -314,11 +314,12 @@ def _draw_outline(ax: Axes, grid: "Grid") -> None:
 
 def _draw_streets(ax: Axes, grid: "Grid", streets: Any) -> None:
     if streets is not None:
-        lines = shapely.clip_by_rect(_shapes(streets, grid), *grid.area.geometry.bounds)
+        lines = shapely.clip_by_rect(layer_shapes(streets, grid), *grid.area.geometry.bounds)
         _draw_lines(ax, lines, STREET, 0.35, zorder=2)
 
 
-def _shapes(layer: Any, grid: "Grid") -> np.ndarray:
+def layer_shapes(layer: Any, grid: "Grid") -> np.ndarray:
+    """Return the shapes of a layer, or of a street network, in the system of a grid."""
     frame = getattr(layer, "segments", None)  # of a StreetNetwork
     frame = as_layer(layer, name="lines").frame if frame is None else frame
     shapes: np.ndarray = frame.to_crs(grid.crs).geometry.to_numpy()
@@ -334,6 +335,22 @@ def _draw_lines(
         LineCollection(lines, colors=colour, linewidths=width, linestyles=[linestyle], zorder=zorder),
         autolim=False,
     )
+
+
+def _draw_treated(ax: Axes, grid: "Grid", treated: Any) -> Line2D:
+    shapes = layer_shapes(treated, grid)
+    areal = np.isin(shapely.get_type_id(shapes), [3, 6])
+    dashes = (0, (2, 1))
+    lines = np.where(areal, shapely.boundary(shapes), shapes)
+    _draw_lines(ax, lines, TREATED, 2.0, zorder=6, linestyle=dashes)
+    return Line2D([], [], color=TREATED, linewidth=2.0, linestyle=dashes, label="treated already, left out")
+
+
+def _draw_corridors(ax: Axes, grid: "Grid", corridors: gpd.GeoDataFrame) -> np.ndarray:
+    lines = corridors.to_crs(grid.crs).geometry.to_numpy() if len(corridors) else np.array([], dtype=object)
+    _draw_lines(ax, lines, "white", 4.4, zorder=7)
+    _draw_lines(ax, lines, CORRIDOR, 2.6, zorder=8)
+    return lines
 
 
 def _longest_part(lines: np.ndarray) -> np.ndarray:
@@ -357,11 +374,19 @@ def _hotspot_label(hotspots: gpd.GeoDataFrame, n_outlined: int) -> str:
 
 
 def _corridor_handle(corridor: Any) -> Line2D:
-    between = [corridor.get(end) for end in ("from_street", "to_street")]
-    ends = " to ".join(str(end) for end in between if isinstance(end, str) and end)
-    words = f"{corridor['name']}{', ' if ends else ''}{ends} ({corridor['length_m'] / 1000:.1f} km)"
-    label = "\n".join(textwrap.wrap(plain(words), 46))
     return Line2D(
         [], [], color="none", marker=f"${corridor['rank']}$", markersize=6.5, markerfacecolor=CORRIDOR,
-        markeredgecolor=CORRIDOR, markeredgewidth=0.4, label=label,
+        markeredgecolor=CORRIDOR, markeredgewidth=0.4, label=_corridor_label(corridor),
     )  # fmt: skip
+
+
+def _corridor_line(corridor: Any) -> Line2D:
+    label = _corridor_label(corridor, f"corridor {corridor['rank']}: ")
+    return Line2D([], [], color=CORRIDOR, linewidth=2.6, label=label)
+
+
+def _corridor_label(corridor: Any, before: str = "") -> str:
+    ends = ends_words(corridor)
+    name = f"{before}{bracketed(corridor['name'])}"
+    words = f"{name}{', ' if ends else ''}{ends} ({corridor['length_m'] / 1000:.1f} km)"
+    return "\n".join(textwrap.wrap(plain(words), 46))

@@ -9,28 +9,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
-import jinja2
 import pandas as pd
 import pyogrio
 import pyproj
+import shapely
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rtmkc import __version__
+from rtmkc.errors import InputError
+from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.output.comparisons import change_rows, slice_rows
-from rtmkc.output.plots import corridors_size, map_size, plot_corridors, plot_risk, plot_weights, weights_size
+from rtmkc.output.formats import number, template
+from rtmkc.output.plots import (
+    corridors_size,
+    layer_shapes,
+    map_size,
+    plot_corridors,
+    plot_risk,
+    plot_weights,
+    weights_size,
+)
 from rtmkc.output.words import (
+    CAUTIONS,
+    FLAT,
+    MOST,
+    NO_PERIOD,
     curve_lines,
+    ends_words,
+    expected_words,
     interval_words,
+    listed,
+    marks_words,
     none_of,
     period_words,
     reach_words,
     times,
     weight_words,
 )
+from rtmkc.places.joins import label_column_of
 from rtmkc.storage import created_at, write_text
-from rtmkc.units import FOOT, format_length
+from rtmkc.units import format_length
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
@@ -48,6 +68,8 @@ METHODS = {
     )
 }
 MADE_BY_CHOICE = ("policing", "person", "unstated")
+PRINCIPLE = "It scores places, never people."
+TYPICAL_STREET = "the typical street"
 DISCLAIMER = (
     "Derived from reported incidents and other records as published by their sources. It is not a "
     "publication of any police department or city, nor endorsed by one; the sources warrant neither accuracy "
@@ -111,6 +133,8 @@ def write_report(
     The figures of the first page are what the model expects, not how well it forecasts: that takes incidents
     it has not seen.
     """
+    # Read once: a file that is read again would warn again.
+    treated = None if treated is None else as_layer(treated, name="treated")
     places = areas if areas is not None else hotspots
     pictures = {
         "risk": _picture(
@@ -119,9 +143,11 @@ def write_report(
                 ax=ax,
                 hotspots=places,
                 streets=streets,
-                title=f"Expected incidents in {terrain.horizon}",
+                corridors=None if corridors is None else corridors.iloc[:1],
+                treated=treated,
+                title=expected_words(terrain),
             ),
-            map_size(terrain.grid),
+            map_size(terrain.grid, legend_lines=8),
         ),
         "weights": _picture(
             lambda ax: plot_weights(terrain, ax=ax, title="Relative risk values"), weights_size(terrain)
@@ -140,7 +166,9 @@ def write_report(
         created=created_at(),
         version=__version__,
         facts=facts,
-        horizon=terrain.horizon,
+        horizon=None if terrain.horizon_days is None else terrain.horizon,
+        no_period=NO_PERIOD,
+        total_expected=float(terrain.cells["expected"].sum()),
         period=period_words(facts["period"]),
         is_contemporaneous=facts["timing"].startswith(CONTEMPORANEOUS),
         concentration=concentration(terrain, hotspots),
@@ -154,11 +182,16 @@ def write_report(
         interval_why=_about_interval(facts["why"]["notes"]),
         interval_where=_about_interval(facts["where"]["notes"]),
         uses_curves=facts["where"]["uses_curves"],
-        curves=curve_lines(terrain),
+        curves=_curves(terrain),
+        tempering=facts["where"]["tempering"],
+        caution=CAUTIONS.get(facts["why"]["method"], ""),
+        cannot_know=[line for line in facts["cannot_know"] if line != PRINCIPLE],
+        principle=PRINCIPLE,
         city_mean=terrain.city_mean,
         hotspots=_shown(hotspots),
         areas=_shown(areas),
-        corridors=_shown(corridors),
+        corridors=_shown_corridors(corridors),
+        left_out=None if treated is None else left_out(terrain, treated, places),
         comparison=_comparison(terrain, exposure_comparison),
         joins=list(joins),
         slices=slice_rows(slices),
@@ -184,102 +217,27 @@ def concentration(terrain: "RiskTerrain", hotspots: gpd.GeoDataFrame) -> dict[st
     }
 
 
-def template(name: str) -> jinja2.Template:
-    """Return a template of this room, with its filters; names from users' files are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        # Names come from users' files; a page must show them, never run them.
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": number,
-        "percent": percent,
-        "sentence": sentence,
-        "whole": whole,
-        "times": times,
-        "length": format_length,
-        "road_length": road_length,
-        "area": area_words,
-        "period": period_words,
-        "degrees": lambda value: f"{value:.5f}",
-    }
-    return environment.get_template(name)
-
-
-def number(value: float | None) -> str:
-    """Return a number with three significant digits and thousands.
-
-    Examples
-    --------
-    >>> number(0.012345), number(3.14159), number(12.345), number(4321.0), number(None)
-    ('0.0123', '3.14', '12.3', '4,321', 'n/a')
-    """
-    if value is None or pd.isna(value):
-        return "n/a"
-    size = abs(value)
-    if 0 < size < 1:
-        return f"{value:#.3g}"
-    return f"{value:,.{0 if size >= 100 or size == 0 else 1 if size >= 10 else 2}f}"
-
-
-def whole(value: float | None) -> str:
-    """Return a count; one decimal where a count was shared out.
-
-    Examples
-    --------
-    >>> whole(8.0), whole(1234), whole(2.49)
-    ('8', '1,234', '2.5')
-    """
-    if value is None or pd.isna(value):
-        return "n/a"
-    return f"{value:,.{0 if abs(value - round(value)) < 1e-6 else 1}f}"
-
-
-def sentence(text: str) -> str:
-    """Return a note as a sentence: a capital first, one full stop last.
-
-    Examples
-    --------
-    >>> sentence("all factors precede the incidents")
-    'All factors precede the incidents.'
-    """
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent with two significant digits.
-
-    Examples
-    --------
-    >>> percent(0.0199), percent(0.4567)
-    ('2.0 %', '46 %')
-    """
-    return f"{100 * share:.{1 if share < 0.0995 else 0}f} %"
-
-
-def road_length(metres: float) -> str:
-    """Return the length of a stretch of street.
-
-    Examples
-    --------
-    >>> road_length(1609.344)
-    '1.61 km (1.00 mi)'
-    """
-    return f"{metres / 1000:.2f} km ({metres / (5280 * FOOT):.2f} mi)"
-
-
-def area_words(square_metres: float) -> str:
-    """Return an area in hectares and acres.
-
-    Examples
-    --------
-    >>> area_words(40468.564224)
-    '4.0 ha (10.0 acres)'
-    """
-    return f"{square_metres / 1e4:,.1f} ha ({square_metres / 4046.8564224:,.1f} acres)"
+def left_out(terrain: "RiskTerrain", treated: Any, places: gpd.GeoDataFrame) -> str:
+    """Return what the corridors keep away from, and which of the first hot spots lie on it."""
+    frame = as_layer(treated, name="treated").frame
+    shapes = layer_shapes(treated, terrain.grid)
+    if not len(shapes):
+        return ""
+    try:
+        labels = frame[label_column_of(frame)]
+    except InputError:
+        labels = pd.Series(dtype="string")
+    names = list(dict.fromkeys(label for label in labels if isinstance(label, str) and label))
+    one = len(shapes) == 1
+    words = f"{listed(names) if names else '1 place' if one else f'{len(shapes)} places'} (worked already)"
+    first = places.iloc[:SHOWN]
+    touching = first.geometry.to_crs(terrain.grid.crs).intersects(shapely.union_all(shapes)).to_numpy()
+    if not touching.any():
+        return words
+    ranks = first.loc[touching, "rank"].tolist()
+    kind = f"{'area' if 'n_cells' in places else 'cell'}{'s' if len(ranks) > 1 else ''}"
+    verb = "lie" if len(ranks) > 1 else "lies"
+    return f"{words}; hot-spot {kind} {listed(ranks)} {verb} on {'it' if one else 'them'}"
 
 
 def _picture(draw: Callable[[Axes], Axes], size: tuple[float, float]) -> str:
@@ -306,6 +264,24 @@ def _shown(table: gpd.GeoDataFrame | None) -> dict[str, Any] | None:
     }
 
 
+def _shown_corridors(table: gpd.GeoDataFrame | None) -> dict[str, Any] | None:
+    shown = _shown(table)
+    if shown is None or table is None:
+        return None
+    for row in shown["rows"]:
+        row["ends"] = ends_words(row)
+    multiple_of = table.attrs.get("multiple_of", TYPICAL_STREET)
+    return shown | {"multiple_of": multiple_of, "of_streets": multiple_of == TYPICAL_STREET}
+
+
+def _curves(terrain: "RiskTerrain") -> list[dict[str, str]]:
+    """The curves that are worth a word, then the factors that have none."""
+    lines = curve_lines(terrain)
+    told = {line["factor"] for line in lines}
+    flat = [factor["name"] for factor in terrain.facts["factors"] if factor["name"] not in told]
+    return lines + [{"factor": name, "near": FLAT, "dense": FLAT} for name in flat] if lines else []
+
+
 def _weights(terrain: "RiskTerrain") -> list[dict[str, Any]]:
     in_model = terrain.weights[terrain.weights["status"] == "in the model"]
     return [
@@ -317,6 +293,8 @@ def _weights(terrain: "RiskTerrain") -> list[dict[str, Any]]:
             "interval": interval_words(weight["lower"], weight["upper"]),
             "cells": weight["n_cells"],
             "cell_share": weight["n_cells"] / terrain.grid.n_cells,
+            "marks": marks_words(weight["n_cells"] / terrain.grid.n_cells),
+            "marks_most": weight["n_cells"] / terrain.grid.n_cells > MOST,
             "incidents": weight["n_inside"],
             "meaning": weight_words(weight, terrain.grid.block_length),
         }
@@ -413,7 +391,10 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
             "Strength of history",
             f"tempering {number(where['tempering'])}, prior strengths {strengths} (coarse to fine)",
         ),
-        ("Expected incidents are for", terrain.horizon),
+        (
+            "Expected incidents are for",
+            terrain.horizon if terrain.horizon_days else "no number of days: relative values only",
+        ),
         ("Seeds", f"{why['seed']} (weights), {where['seed']} (forecast)"),
     ]
     return [(name, value) for name, value in rows if value]

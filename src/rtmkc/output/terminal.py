@@ -27,45 +27,50 @@ def result_lines(
     changes: "pd.DataFrame | None" = None,
 ) -> Iterator[str]:
     """Give the answers of a run in some thirty lines: the report has the rest."""
+    from rtmkc.output.words import NO_PERIOD, marks_words
+
     facts = terrain.facts
+    rated = terrain.horizon_days is not None
     yield (
         f"{facts['n_incidents']:,} incidents ({facts['period'] or 'period unknown'}) on {facts['n_cells']:,} "
         f"cells of {facts['cell_size_m']:.0f} m, {facts['crs']}; method {facts['why']['method']}, seed "
         f"{facts['why']['seed']}; {facts['exposure']}; {one_line(facts['timing'])}"
     )
+    if not rated:
+        yield NO_PERIOD
     yield ""
     yield "Why here: relative risk values" + ("" if terrain.factors else " - no significant factor")
     for _, row in terrain.weights.iterrows():
         if row["status"] == "in the model":
             said = (
                 f"x{row['rrv']:<6.2f} [{row['lower']:.2f}, {row['upper']:.2f}]  {row['kind']} within "
-                f"{row['influence_m']:.0f} m"
+                f"{row['influence_m']:.0f} m, {marks_words(row['n_cells'] / facts['n_cells'])}"
             )
         else:
             said = f"-       {one_line(row['reason'])}"
         yield f"  {one_line(row['factor']):<24.24} {said}"
     yield ""
-    yield f"Where next: {hotspots.attrs['statement']}; expected in {terrain.horizon}"
+    yield f"Where next: {hotspots.attrs['statement']}{f'; expected in {terrain.horizon}' if rated else ''}"
     for _, row in hotspots.head(5).iterrows():
         where = f" {one_line(row['name'])}" if row.get("name") else ""
-        yield (
-            f"  {row['rank']:>2}. {row['latitude']:.5f}, {row['longitude']:.5f}{where}: "
-            f"{row['expected']:.2f} (x{row['relative']:.1f} the average)"
-        )
+        relative = f"x{row['relative']:.1f} the average"
+        value = f"{row['expected']:.2f} ({relative})" if rated else relative
+        yield f"  {row['rank']:>2}. {row['latitude']:.5f}, {row['longitude']:.5f}{where}: {value}"
     yield ""
     yield "Next corridors"
-    yield from _corridor_lines(corridors)
+    yield from _corridor_lines(corridors, rated)
     yield from _comparison_lines(slices, changes)
 
 
-def _corridor_lines(corridors: "pd.DataFrame") -> Iterator[str]:
+def _corridor_lines(corridors: "pd.DataFrame", rated: bool) -> Iterator[str]:
+    from rtmkc.output.words import bracketed, ends_words
+
     for _, row in corridors.iterrows():
-        ends = (
-            f", {one_line(row['from_street'])} to {one_line(row['to_street'])}" if row["from_street"] else ""
-        )
+        ends = ends_words(row)
+        expected = f"{row['expected']:.1f} expected, " if rated else ""
         yield (
-            f"  {row['rank']:>2}. {one_line(row['name'])}{ends}: {row['length_m']:,.0f} m, "
-            f"{row['expected']:.1f} expected, x{row['city_multiple']:.1f} {corridors.attrs['multiple_of']}"
+            f"  {row['rank']:>2}. {one_line(bracketed(row['name']))}{', ' if ends else ''}{one_line(ends)}: "
+            f"{row['length_m']:,.0f} m, {expected}x{row['city_multiple']:.1f} {corridors.attrs['multiple_of']}"
         )
     if not len(corridors):
         yield (f"  {corridors.attrs['statement']}")

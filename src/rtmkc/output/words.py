@@ -1,5 +1,7 @@
 """Sentences about a terrain: what its numbers mean, each with its unit; shared by plots and report."""
 
+import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,19 @@ if TYPE_CHECKING:
 
 BARELY = 0.05
 """A multiplier of a curve within 5 % of 1 is not worth a word."""
+FLAT = "no effect above 5 %"
+MOST = 0.5
+"""A factor that marks a larger share of the cells tells few places apart."""
+KM2_PER_SQ_MI = 2.589988110336
+CAUTIONS = {
+    "classic": (
+        "The intervals are too narrow: they take the search for these factors as given, and the published procedure "
+        "picks false factors where incidents cluster for reasons that no layer shows."
+    )
+}
+"""What a reader of the weights of each method must know beside them."""
+NO_PERIOD = "The incidents have no dates or stated period, so there is no rate and no 90-day figure; values are relative."
+_PAIR = re.compile(r"(?<![\d.(-])(-?\d{1,3}\.\d{3,}), (-?\d{1,3}\.\d{3,})")
 
 
 def relative_risk(terrain: "RiskTerrain", by: str = "expected") -> np.ndarray:
@@ -32,6 +47,63 @@ def period_words(period: str | None) -> str:
     '2021-01-01 to 2023-12-31'
     """
     return period.replace("/", " to ") if period else "period not known"
+
+
+def expected_words(terrain: "RiskTerrain") -> str:
+    """Return what a map of expected incidents shows: so many in so many days, or only where more than elsewhere."""
+    if terrain.horizon_days is None:
+        return "Expected incidents, relative to the city's average"
+    return f"Expected incidents in {terrain.horizon}"
+
+
+def bracketed(text: str) -> str:
+    """Return text with each pair of degrees in brackets, so that two pairs in a row can be told apart.
+
+    Examples
+    --------
+    >>> bracketed("39.0905, -94.5461"), bracketed("Benton Boulevard")
+    ('(39.0905, -94.5461)', 'Benton Boulevard')
+    """
+    return _PAIR.sub(r"(\1, \2)", text)
+
+
+def ends_words(corridor: Any) -> str:
+    """Return between which streets (of a seam: places) a corridor runs; empty where an end has no name.
+
+    Examples
+    --------
+    >>> ends_words({"from_street": "39.0905, -94.5461", "to_street": "39.0967, -94.5460"})
+    '(39.0905, -94.5461) to (39.0967, -94.5460)'
+    """
+    ends = [corridor.get(end) for end in ("from_street", "to_street")]
+    named = [bracketed(end) for end in ends if isinstance(end, str) and end]
+    return " to ".join(named) if len(named) == len(ends) else ""
+
+
+def marks_words(share: float) -> str:
+    """Return which share of the cells a factor marks, and what that means where it marks most of them.
+
+    Examples
+    --------
+    >>> marks_words(0.22)
+    'marks 22 % of the cells'
+    >>> marks_words(0.88)
+    'marks 88 % of the cells: it says little about where in the built-up city'
+    """
+    words = f"marks {100 * share:.{1 if share < 0.0995 else 0}f} % of the cells"
+    return f"{words}: it says little about where in the built-up city" if share > MOST else words
+
+
+def listed(names: Sequence[Any]) -> str:
+    """Return names as people list them.
+
+    Examples
+    --------
+    >>> listed([1]), listed([1, 2]), listed([1, 2, 5])
+    ('1', '1 and 2', '1, 2 and 5')
+    """
+    words = [str(name) for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def attribution(terrain: "RiskTerrain") -> str:
@@ -135,9 +207,7 @@ def curve_lines(terrain: "RiskTerrain") -> list[dict[str, str]]:
         near = _near_words(own[own["kind"] == "proximity"], terrain.grid.block_length)
         dense = _dense_words(own[own["kind"] == "density"])
         if near or dense:
-            lines.append(
-                {"factor": str(factor), "near": near or "no effect of distance", "dense": dense or "none"}
-            )
+            lines.append({"factor": str(factor), "near": near or FLAT, "dense": dense or FLAT})
     return lines
 
 
@@ -167,8 +237,9 @@ def _dense_words(curve: pd.DataFrame) -> str:
         own = curve[curve["bandwidth_m"] == bandwidth]
         top = own.iloc[int(own["from_density"].to_numpy(dtype=float).argmax())]
         if abs(np.log(top["multiplier"])) >= BARELY:
+            density = float(top["from_density"])
             parts.append(
-                f"{times(top['multiplier'])} above {top['from_density']:,.3g} per km2 "
+                f"{times(top['multiplier'])} above {density:,.3g} per km2 ({density * KM2_PER_SQ_MI:,.3g} per sq mi) "
                 f"counted within {format_length(float(bandwidth))}"
             )
     return ", ".join(parts)

@@ -19,6 +19,7 @@ def write_cog(
     bands: Mapping[str, np.ndarray],
     *,
     dtype: str = "float32",
+    units: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -34,6 +35,8 @@ def write_cog(
         Band descriptions and values, in order.
     dtype : {"float32", "float64"}
         Type in the file.
+    units : mapping of str to str, optional
+        Unit of each band that has one.
     tags : mapping, optional
         Metadata of the file.
     overwrite : bool
@@ -60,6 +63,8 @@ def write_cog(
             plain.write(rasters.astype(dtype))
             for number, name in enumerate(bands, start=1):
                 plain.set_band_description(number, name)
+                if units and name in units:
+                    plain.set_band_unit(number, units[name])
             plain.update_tags(**(tags or {}))
         with memory.open() as plain:
             rasterio.shutil.copy(
