@@ -285,7 +285,7 @@ def test_corridors_of_cells_say_that_no_streets_were_given(tmp_path, terrain):
     _, page = report(tmp_path, terrain, corridors=seams)
     first = page.words.split("Time:")[0]
     assert "No streets given: corridors are chains of cells." in first
-    assert re.search(r"near \(\d+\.\d{4}, -\d+\.\d{4}\), \(\d+\.\d{4}, -\d+\.\d{4}\) to \(", first)
+    assert re.search(r"seam, \(\d+\.\d{4}, -\d+\.\d{4}\) to \(\d+\.\d{4}, -\d+\.\d{4}\): ", first)
     assert "the average cell" in first
     assert "per km)" not in first
 
@@ -307,8 +307,11 @@ def test_what_it_cannot_know_holds_only_what_it_cannot_know(tmp_path, terrain, m
     assert "Not adjusted for how busy places are." in part
     assert part.count("It scores places, never people.") == 1
     assert part.rstrip().endswith("It scores places, never people.")
-    _, page = report(tmp_path, make_terrain(exposure="adjusted for parcels"))
-    assert "adjusted" not in page.words.split(words)[1].split("What it was made of")[0]
+    unknown = "the order in time of factors and incidents is not known: the incidents have no period"
+    _, page = report(tmp_path, make_terrain(exposure="adjusted for parcels", timing=unknown))
+    part = page.words.split(words)[1].split("What it was made of")[0]
+    assert "adjusted" not in part
+    assert "The order in time of factors and incidents is not known" in part
 
 
 def test_curves_say_how_they_act_and_which_factors_have_none(tmp_path, make_terrain):

@@ -7,6 +7,7 @@ import pytest
 from rtmkc.output.words import (
     attribution,
     bracketed,
+    corridor_name,
     curve_lines,
     ends_words,
     expected_words,
@@ -107,7 +108,9 @@ def test_no_factor_is_a_sentence(make_terrain):
 
 def test_places_in_a_row_are_told_apart_by_brackets():
     """Pairs of degrees get brackets once, wherever they stand; other numbers and names stay as they are."""
-    assert bracketed("south-north seam near 39.0936, -94.5460") == "south-north seam near (39.0936, -94.5460)"
+    assert bracketed("south-north seam near 39.0936, -94.5460") == (
+        "south-north seam near (39.0936,\N{NO-BREAK SPACE}-94.5460)"
+    )
     assert bracketed("(39.0936, -94.5460)") == "(39.0936, -94.5460)"
     assert bracketed("Route 24, 31st Street") == "Route 24, 31st Street"
 
@@ -131,3 +134,11 @@ def test_without_a_period_expected_incidents_are_for_no_number_of_days(make_terr
     assert expected_words(terrain) == "Expected incidents in 90 days"
     terrain.horizon_days = None
     assert expected_words(terrain) == "Expected incidents, relative to the city's average"
+
+
+def test_a_seam_says_its_place_once():
+    """A seam without a name is told by its ends alone; a seam and a street with a name keep it."""
+    ends = {"from_street": "39.0905, -94.5461", "to_street": "39.0967, -94.5460"}
+    assert corridor_name({"name": "south-north seam near 39.0936, -94.5460", **ends}) == "south-north seam"
+    assert corridor_name({"name": "Lykins / Scarritt Point", **ends}) == "Lykins / Scarritt Point"
+    assert corridor_name({"name": "Oak", "from_street": None, "to_street": "Elm"}) == "Oak"

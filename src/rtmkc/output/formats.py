@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from rtmkc.output.words import bracketed, period_words, times
+from rtmkc.output.words import period_words, times
 from rtmkc.units import FOOT, format_length
 
 
@@ -30,7 +30,6 @@ def template(name: str) -> jinja2.Template:
         "area": area_words,
         "period": period_words,
         "degrees": lambda value: f"{value:.5f}",
-        "bracketed": bracketed,
     }
     return environment.get_template(name)
 

@@ -28,7 +28,7 @@ from rtmkc.output.classes import (
 )
 from rtmkc.output.furniture import LANDSCAPE, TEXT, figure_of, finish_map, number_places, plain, say_title
 from rtmkc.output.words import (
-    bracketed,
+    corridor_name,
     ends_words,
     expected_words,
     interval_words,
@@ -387,6 +387,6 @@ def _corridor_line(corridor: Any) -> Line2D:
 
 def _corridor_label(corridor: Any, before: str = "") -> str:
     ends = ends_words(corridor)
-    name = f"{before}{bracketed(corridor['name'])}"
+    name = f"{before}{corridor_name(corridor)}"
     words = f"{name}{', ' if ends else ''}{ends} ({corridor['length_m'] / 1000:.1f} km)"
     return "\n".join(textwrap.wrap(plain(words), 46))

@@ -36,6 +36,7 @@ from rtmkc.output.words import (
     FLAT,
     MOST,
     NO_PERIOD,
+    corridor_name,
     curve_lines,
     ends_words,
     expected_words,
@@ -269,7 +270,7 @@ def _shown_corridors(table: gpd.GeoDataFrame | None) -> dict[str, Any] | None:
     if shown is None or table is None:
         return None
     for row in shown["rows"]:
-        row["ends"] = ends_words(row)
+        row |= {"name": corridor_name(row), "ends": ends_words(row)}
     multiple_of = table.attrs.get("multiple_of", TYPICAL_STREET)
     return shown | {"multiple_of": multiple_of, "of_streets": multiple_of == TYPICAL_STREET}
 

@@ -63,13 +63,13 @@ def result_lines(
 
 
 def _corridor_lines(corridors: "pd.DataFrame", rated: bool) -> Iterator[str]:
-    from rtmkc.output.words import bracketed, ends_words
+    from rtmkc.output.words import corridor_name, ends_words
 
     for _, row in corridors.iterrows():
         ends = ends_words(row)
         expected = f"{row['expected']:.1f} expected, " if rated else ""
         yield (
-            f"  {row['rank']:>2}. {one_line(bracketed(row['name']))}{', ' if ends else ''}{one_line(ends)}: "
+            f"  {row['rank']:>2}. {one_line(corridor_name(row))}{', ' if ends else ''}{one_line(ends)}: "
             f"{row['length_m']:,.0f} m, {expected}x{row['city_multiple']:.1f} {corridors.attrs['multiple_of']}"
         )
     if not len(corridors):

@@ -57,23 +57,37 @@ def expected_words(terrain: "RiskTerrain") -> str:
 
 
 def bracketed(text: str) -> str:
-    """Return text with each pair of degrees in brackets, so that two pairs in a row can be told apart.
+    r"""Return text with each pair of degrees in brackets and in one line, so that two pairs can be told apart.
 
     Examples
     --------
     >>> bracketed("39.0905, -94.5461"), bracketed("Benton Boulevard")
-    ('(39.0905, -94.5461)', 'Benton Boulevard')
+    ('(39.0905,\xa0-94.5461)', 'Benton Boulevard')
     """
-    return _PAIR.sub(r"(\1, \2)", text)
+    return _PAIR.sub("(\\1,\N{NO-BREAK SPACE}\\2)", text)
+
+
+def corridor_name(corridor: Any) -> str:
+    """Return the name of a corridor; that of a seam without its place, which its ends say already.
+
+    Examples
+    --------
+    >>> corridor_name({"name": "south-north seam near 39.0936, -94.5460", "from_street": "39.0905, -94.5461"})
+    'south-north seam'
+    """
+    name, start = str(corridor["name"]), corridor.get("from_street")
+    if isinstance(start, str) and _PAIR.fullmatch(start):
+        return re.sub(rf" near {_PAIR.pattern}$", "", name)
+    return name
 
 
 def ends_words(corridor: Any) -> str:
-    """Return between which streets (of a seam: places) a corridor runs; empty where an end has no name.
+    r"""Return between which streets (of a seam: places) a corridor runs; empty where an end has no name.
 
     Examples
     --------
     >>> ends_words({"from_street": "39.0905, -94.5461", "to_street": "39.0967, -94.5460"})
-    '(39.0905, -94.5461) to (39.0967, -94.5460)'
+    '(39.0905,\xa0-94.5461) to (39.0967,\xa0-94.5460)'
     """
     ends = [corridor.get(end) for end in ("from_street", "to_street")]
     named = [bracketed(end) for end in ends if isinstance(end, str) and end]
