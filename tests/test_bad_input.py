@@ -225,7 +225,7 @@ ERRORS = {
     "missing key": (edit('method = "classic"', ""), r"The key 'method' is missing in \[model\]"),
     "TOML syntax": (edit("k = 2", "k = = 2"), r"Its TOML is wrong: Invalid value \(at line 20, column 5\)"),
     "wrong type": (edit('name = "bars"', "name = 3"), r"Invalid factors\[0\].name: expected `str`, got `int`"),
-    "wrong choice": (edit('"classic"', '"magic"'), r"Invalid model.method: invalid enum value 'magic'"),
+    "wrong choice": (edit('"classic"', '"magic"'), r"Invalid model.method 'magic'. It must be one of: 'classic'"),
     "wrong length": (
         edit('name = "bars"', 'name = "bars"\nmax_influence = "3 furlongs"'),
         r"Invalid factors\[0\].max_influence '3 furlongs'. Write a number and a unit",

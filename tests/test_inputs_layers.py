@@ -215,7 +215,7 @@ def test_a_period_of_a_layer_without_dates_is_a_statement() -> None:
     assert layer.period == parse_period("2021/2023")
     assert layer.date_column is None
     assert layer.dates is None
-    assert any("is stated; there are no dates" in note for note in layer.notes)
+    assert any("is stated, not read from dates" in note for note in layer.notes)
 
 
 def test_a_column_that_only_sounds_like_a_date_is_left_alone() -> None:
@@ -398,3 +398,29 @@ def test_whatever_the_dirt_every_row_is_accounted_for(
         used.append(number)
     assert list(layer.frame.index) == used
     assert layer.ledger.read == len(rows)
+
+
+def test_a_stated_period_beside_a_column_that_looks_dated_is_warned_of() -> None:
+    """A period that filters nothing although some column could be read as dates is said, with the fix."""
+    table = incidents().drop(columns="date").assign(**{"When it happened": "05/06/2021"})
+    with pytest.warns(
+        DataWarning, match="column 'When it happened' looks like dates: date='When it happened'"
+    ):
+        layer = read_layer(table, name="incidents", period="2019", provenance="policing")
+    assert not any("outside the period" in reason for reason in layer.ledger.dropped)
+
+
+def test_dotted_dates_are_day_month_year() -> None:
+    """31.12.2021 is the last day of 2021; the notes name the format."""
+    table = incidents().assign(date="31.12.2021")
+    layer = quietly(table, period="2021")
+    assert layer.dates.dt.strftime("%Y-%m-%d").unique().tolist() == ["2021-12-31"]
+    assert any("DD.MM.YYYY" in note for note in layer.notes)
+
+
+def test_excels_hint_line_is_named(tmp_path: Path) -> None:
+    """A first line sep=; is no header: the message says to delete it."""
+    path = tmp_path / "excel.csv"
+    path.write_text("sep=;\nlat;lon\n39.1;-94.5\n")
+    with pytest.raises(InputError, match="Its first line is a hint for Excel .'sep=;'.*delete"):
+        read_layer(path)

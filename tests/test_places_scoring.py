@@ -97,6 +97,21 @@ def test_rows_without_coordinates_keep_their_place(terrain, places):
     assert table.geometry.isna().tolist() == [False, True, False, False, False]
 
 
+def test_rows_of_a_file_without_coordinates_come_back(terrain, tmp_path):
+    """A file with a row that has no place gives all its rows back, in order, that one without a score."""
+    cell = terrain.grid.cell_polygons([0, 5]).centroid.to_crs(4326)
+    path = tmp_path / "shops.csv"
+    path.write_text(
+        f"name,latitude,longitude\na,{cell.iloc[0].y},{cell.iloc[0].x}\nb,,\nc,{cell.iloc[1].y},{cell.iloc[1].x}\n"
+    )
+    with pytest.warns(DataWarning, match="1 no coordinates"):
+        scored = terrain.score(path)
+    assert scored["name"].tolist() == ["a", "b", "c"]
+    assert scored["cell_id"].tolist() == [0, -1, 5]
+    assert scored["why"].iloc[1] == "no usable coordinates"
+    assert scored["expected"].isna().tolist() == [False, True, False]
+
+
 def test_columns_with_our_names_are_renamed_and_kept(terrain, places):
     """A column of the user called like one of ours survives as <name>_given, also the second time."""
     mine = places.assign(rrs=[1, 2, 3, 4, 5], rrs_given="mine", why="because")

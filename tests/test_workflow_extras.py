@@ -292,7 +292,9 @@ def test_a_raster_is_a_factor_of_a_study(city, tmp_path):
     study = Study.from_file(folder / "study.toml")
     study.factors, study.slices = [factor], []
     found = rtm.run(study, tmp_path / "out")
-    assert found.terrain.facts["timing"] == "all factors precede the incidents"
+    assert found.terrain.facts["timing"] == (
+        "all factors precede the incidents (by periods stated, not read from dates, of light)"
+    )
     assert found.terrain.facts["factors"][0]["provenance"] == "environment"
     assert (tmp_path / "out" / "dropped" / "incidents.csv").is_file()
     factor.where = "a == 1"

@@ -115,6 +115,20 @@ def _flag(key: str, *names: str, help: str) -> Any:
     return click.option(*names, is_flag=True, expose_value=False, callback=remember, help=help)
 
 
+def _writer(output: str) -> Any:
+    """Return what writes a table to a file of this name."""
+    from rtmkc.errors import OutputError
+    from rtmkc.output.files import write_geojson, write_table
+
+    if output.lower().endswith((".geojson", ".json")):
+        return write_geojson
+    if output.lower().endswith(".csv"):
+        return write_table
+    raise OutputError(
+        f"Invalid output {output!r}. Its name must end in .csv or .geojson, the two that are written."
+    )
+
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
 _quiet = _flag(QUIET, "-q", "--quiet", help="No progress and no warnings.")
 _verbose = _flag(VERBOSE, "-v", "--verbose", help="Show the traceback of an error.")
@@ -301,7 +315,6 @@ def score(
     """Score PLACES (any file of points) with MODEL (a folder of results). Needs no layers."""
     from rtmkc.inputs.layers import read_layer
     from rtmkc.model.terrain import load
-    from rtmkc.output.files import write_geojson, write_table
     from rtmkc.places.joins import join_areas
     from rtmkc.places.scoring import score as score_places
 
@@ -310,7 +323,7 @@ def score(
     if joins:
         scored = join_areas(scored, _joins(joins, list(scored.columns)))
     if output:
-        write = write_geojson if output.lower().endswith((".geojson", ".json")) else write_table
+        write = _writer(output)
         write(output, scored, overwrite=overwrite)
         _say(f"{len(scored):,} places written to {output}")
     elif as_json:
@@ -374,7 +387,6 @@ def corridors(
     """Propose the next corridors on the terrain of MODEL (a folder of results)."""
     from rtmkc.inputs.layers import read_layer
     from rtmkc.model.terrain import load
-    from rtmkc.output.files import write_geojson, write_table
     from rtmkc.places.corridors.search import find_corridors
     from rtmkc.places.corridors.streets import StreetNetwork
 
@@ -396,7 +408,7 @@ def corridors(
         area_name=area_name,
     )
     if output:
-        write = write_geojson if output.lower().endswith((".geojson", ".json")) else write_table
+        write = _writer(output)
         write(output, found, overwrite=overwrite)
         _say(f"{len(found)} corridors written to {output}")
     elif as_json:

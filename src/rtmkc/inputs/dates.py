@@ -33,7 +33,10 @@ _SLASHED = (
     r"^(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})"
     r"(?:[ T]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?(?:\s*(?P<half>[AaPp])[Mm])?)?$"
 )
-_FORMATS = {"YYYY Mon DD": ("%Y %b %d", "%Y %b %d %I:%M:%S %p")}
+_FORMATS = {
+    "YYYY Mon DD": ("%Y %b %d", "%Y %b %d %I:%M:%S %p"),
+    "DD.MM.YYYY": ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),
+}
 _BLOCK = 500_000
 # Databases write these for "no date"; one of them would stretch a period by a century.
 _FIRST_DAY = pd.Timestamp(1901, 1, 1)
@@ -88,6 +91,31 @@ def parse_dates(values: pd.Series, *, what: str = "date") -> tuple[pd.Series, tu
     order.check(what)
     dates = pd.Series(np.concatenate(parts or [np.empty(0, dtype="datetime64[us]")]), index=values.index)
     return dates, tuple(label for label, met in formats.items() if met)
+
+
+def looks_dated(frame: pd.DataFrame) -> str | None:
+    """Return the first column whose values can mostly be read as dates with a day, by a look at the first rows.
+
+    Examples
+    --------
+    >>> looks_dated(pd.DataFrame({"id": ["1", "2"], "seen": ["1/7/2020", "2/9/2021"]}))
+    'seen'
+    """
+    for column in frame.columns:
+        values = frame[column].dropna().head(200)
+        if pd.api.types.is_datetime64_any_dtype(values.dtype):
+            return str(column)
+        if values.empty or not pd.api.types.is_string_dtype(values.dtype):
+            continue
+        written = values.astype("string").str.contains(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", regex=True)
+        if written.fillna(False).mean() > 0.9:
+            try:
+                read, _ = parse_dates(values)
+            except InputError:
+                continue
+            if read.notna().mean() > 0.9:
+                return str(column)
+    return None
 
 
 class _SlashOrder:

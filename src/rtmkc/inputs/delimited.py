@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,11 @@ def find_dialect(path: Path, *, shown: str) -> Dialect:
     if text.lstrip("\ufeff\r\n \t").startswith("<"):
         raise InputError(
             f"Invalid file {shown!r}. It is a web page or XML, no table; download the CSV export itself."
+        )
+    if re.match(r"\ufeff?\"?sep=.", text):
+        raise InputError(
+            f"Invalid file {shown!r}. Its first line is a hint for Excel ({text.splitlines()[0]!r}), not the header; "
+            "delete that line."
         )
     separator = find_separator(text)
     if separator != ",":

@@ -346,11 +346,17 @@ class Reading:
             if hours is not None or weekdays is not None:
                 raise InputError(
                     f"Invalid {'hours' if hours is not None else 'weekdays'}. Layer {self.name!r} has no "
-                    f"column of dates among: {', '.join(self.frame.columns) or 'none'}; name it with date=."
+                    f"column of dates among: {', '.join(map(str, self.frame.columns)) or 'none'}; name it with date=."
                 )
             if stated is not None:
                 self.period = stated
-                self.notes.append(f"period {stated} is stated; there are no dates in the source")
+                self.notes.append(f"period {stated} is stated, not read from dates")
+                column = dates.looks_dated(self.frame)
+                if column is not None:
+                    self.remarks.append(
+                        f"period {stated} is taken as stated, for all rows, but column {column!r} looks like dates: "
+                        f"date={column!r} has them read"
+                    )
             return
         if stated is not None or hours is not None or weekdays is not None:
             self.drop(self.times().isna().to_numpy(), UNREADABLE_DATE, fault=True)

@@ -103,7 +103,7 @@ def choose(frame: pd.DataFrame, where: Where, *, what: str) -> np.ndarray:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
             f"Invalid where {where!r}. {what} has no column {', '.join(map(repr, missing))}; it has: "
-            f"{', '.join(map(str, frame.columns))}.{hint}"
+            f"{', '.join(map(str, frame.columns)) or 'none but the geometry'}.{hint}"
         )
     if isinstance(where, Mapping):
         chosen = np.ones(len(frame), dtype=bool)

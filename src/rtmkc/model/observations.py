@@ -121,10 +121,16 @@ def check_order_in_time(candidates: Candidates, observations: Observations, *, a
         raise InputError(
             f"Invalid factors {', '.join(later)}. Their data reach into or beyond the period of the incidents "
             f"({period}), so they may be a consequence of them. Use earlier data (period=), or say "
-            "allow_later_factors=True; every result is then marked 'contemporaneous, not a forecast'."
+            "allow_later_factors=True (in a study file, allow_later_factors = true under [model]); every result is then "
+            "marked 'contemporaneous, not a forecast'."
         )
     if later:
         return CONTEMPORANEOUS
     if undated:
         return f"no date known for {', '.join(undated)}: whether they precede the incidents is not known"
-    return "all factors precede the incidents"
+    layers = {"incidents": observations.incidents} | {
+        name: features.layer for name, features in candidates.features.items()
+    }
+    stated = [name for name, layer in layers.items() if getattr(layer, "date_column", None) is None]
+    by_word = f" (by periods stated, not read from dates, of {', '.join(stated)})" if stated else ""
+    return f"all factors precede the incidents{by_word}"

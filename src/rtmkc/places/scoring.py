@@ -11,7 +11,9 @@ import shapely
 
 from rtmkc.errors import InputError
 from rtmkc.inputs.columns import is_personal
+from rtmkc.inputs.coordinates import NO_PLACE, NOT_FINITE, NULL_ISLAND, OFF_THE_GLOBE
 from rtmkc.inputs.layers import Layer, as_layer
+from rtmkc.inputs.lost import read_again
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
@@ -22,6 +24,7 @@ NO_WEIGHT_HERE = "no factor with a weight is here; the curves of the forecast ra
 NO_FACTOR = "no measured factor"
 OUTSIDE = "outside the study area"
 UNREADABLE = "no usable coordinates"
+NO_USABLE_PLACE = (NO_PLACE, NOT_FINITE, NULL_ISLAND, OFF_THE_GLOBE)
 HIGH = 2.0
 """A place with this many times the city's average is called high in the sentences."""
 COLUMNS = (
@@ -55,7 +58,8 @@ def score(terrain: "RiskTerrain", places: Any) -> gpd.GeoDataFrame:
 
     Notes
     -----
-    The rows of a file or a Layer are those its ledger counts as used; a frame in memory keeps every row.
+    Rows without usable coordinates stay, with missing values: those of a frame in memory, and those of a file,
+    which is read again for them. What a filter left out of a Layer stays out.
     """
     if isinstance(places, pd.DataFrame):
         # Numbered, so that rows dropped for want of coordinates can be put back where they were.
@@ -65,8 +69,10 @@ def score(terrain: "RiskTerrain", places: Any) -> gpd.GeoDataFrame:
         own_geometry = getattr(places, "_geometry_column_name", None)
     else:
         layer = as_layer(places, name="places")
-        position, index = np.arange(len(layer)), layer.frame.index
-        given, own_geometry = pd.DataFrame(layer.frame), layer.frame.geometry.name
+        own_geometry = layer.frame.geometry.name
+        given = _with_lost_rows(layer)
+        index = given.index
+        position = index.get_indexer(layer.frame.index)
     kept = [name for name in given.columns if name != own_geometry and not is_personal(name)]
     cell = np.full(len(index), -1, dtype=np.int64)
     cell[position] = _locate(terrain, layer)
@@ -96,6 +102,22 @@ def score(terrain: "RiskTerrain", places: Any) -> gpd.GeoDataFrame:
     shapes[position] = layer.frame.geometry.to_numpy()
     scored = gpd.GeoDataFrame(result, geometry=shapes, crs=layer.crs)
     return scored if own_geometry in (None, *scored.columns) else scored.rename_geometry(own_geometry)
+
+
+def _with_lost_rows(layer: Layer) -> pd.DataFrame:
+    """Return the rows of a layer, and again those of its file that were dropped for want of a place."""
+    used = pd.DataFrame(layer.frame)
+    lost = layer.dropped_rows()
+    rows = lost.loc[lost["reason"].isin(NO_USABLE_PLACE), "row"].to_numpy()
+    if not len(rows) or not layer.origins:
+        return used
+    again = read_again(layer.origins, np.sort(rows))
+    shared = [name for name in used.columns if name in again.columns]
+    return (
+        pd.concat([used.astype(object), again[shared].astype(object)])
+        .sort_index(kind="stable")
+        .infer_objects()
+    )
 
 
 def _locate(terrain: "RiskTerrain", layer: Layer) -> np.ndarray:

@@ -10,6 +10,7 @@ import msgspec
 
 from rtmkc import __version__
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.inputs.lost import source_sha256
 from rtmkc.storage import created_at, file_sha256
 from rtmkc.workflow.study import Study
 
@@ -77,7 +78,7 @@ def describe_run(
         "schema_version": 1,
         "created": created_at(),
         "versions": versions(),
-        "inputs": {name: file_sha256(path) for name, path in study.files().items()},
+        "inputs": {name: source_sha256(path) for name, path in study.files().items()},
         "parameters": parameters,
         "ledgers": [ledger_record(one) for one in ledgers],
         "facts": facts,

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -126,7 +126,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 parse_length(getattr(spec, name), name=f"study.{name}")
         if spec.block_length is None and spec.cell_size is None and self.streets is None:
             raise InputError(
-                "Invalid study. Give study.block_length (such as '450 ft'), study.cell_size, or streets to "
+                "Give study.block_length (such as '450 ft'), study.cell_size, or streets to "
                 "measure the blocks of."
             )
         # A block has a length if it is given, or measured on the streets; how long does not matter here.
@@ -323,14 +323,31 @@ def _explain(error: msgspec.ValidationError, cls: type) -> str:
         known = ", ".join(_keys(cls, path))
         return f"Unknown key {unknown.group(1)!r} in {inside}; known are: {known}."
     if missing:
-        return f"The key {missing.group(1)!r} is missing in {inside}."
+        fix = " Write [model] with method = 'classic'." if missing.group(1) == "model" else ""
+        return f"The key {missing.group(1)!r} is missing in {inside}.{fix}"
+    if what.startswith("Invalid enum value"):
+        wrong = what.removeprefix("Invalid enum value ")
+        return f"Invalid {path} {wrong}. It must be one of: {', '.join(map(repr, _choices(cls, path)))}."
     return f"Invalid {path or 'file'}: {what[:1].lower()}{what[1:]}."
+
+
+def _choices(cls: type, path: str) -> list[str]:
+    """Return the values that a key such as ``factors[0].kind`` may have."""
+    parent, _, name = re.sub(r"\[[^]]*\]", "", path).rpartition(".")
+    hint = get_type_hints(_struct_at(cls, parent))[name]
+    arms = [hint, *getattr(hint, "__args__", ())]
+    return [value for arm in arms if get_origin(arm) is Literal for value in get_args(arm)]
 
 
 def _keys(cls: type, path: str) -> list[str]:
     """Return the keys that may stand at a path such as ``factors[0]``."""
+    found = _struct_at(cls, path)
+    return [name for name in found.__struct_fields__ if name != "folder"]  # type: ignore[attr-defined]
+
+
+def _struct_at(cls: type, path: str) -> type:
     for step in filter(None, re.sub(r"\[[^]]*\]", "", path).split(".")):
         hint = get_type_hints(cls)[step]
         arms = [hint, *getattr(hint, "__args__", ())]
         cls = next(arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct))
-    return [name for name in cls.__struct_fields__ if name != "folder"]  # type: ignore[attr-defined]
+    return cls
