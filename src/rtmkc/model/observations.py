@@ -86,6 +86,23 @@ def observe(grid: Grid, incidents: Any, *, exposure: Any = None) -> Observations
     return Observations(grid, layer, cells, counts, layer.period, measure_exposure(grid, exposure))
 
 
+def check_together(
+    grid: Grid, candidates: Candidates, observations: Observations, *, allow_later: bool
+) -> str:
+    """Return how factors and incidents lie in time, if they belong together on a grid.
+
+    Raises
+    ------
+    InputError
+        If the candidates are of another grid, a factor is the incidents themselves, or is later than they are
+        and that is not allowed.
+    """
+    if candidates.grid != grid:
+        raise InputError("Invalid candidates. They were measured on another grid; measure them on this one.")
+    check_not_the_outcome(candidates, observations)
+    return check_order_in_time(candidates, observations, allow_later=allow_later)
+
+
 def check_not_the_outcome(candidates: Candidates, observations: Observations) -> None:
     """Raise if a factor is read from the file of the incidents without saying what made it.
 

@@ -15,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from rtmkc.checks import check_count
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.sweeps import Design
-from rtmkc.errors import InputError
 from rtmkc.model.history import fit_history
-from rtmkc.model.observations import Observations, check_not_the_outcome, check_order_in_time, observe
+from rtmkc.model.observations import Observations, check_together, observe
 from rtmkc.model.why import sign_bounds
 from rtmkc.raster.candidates import Candidates, build_curves
 from rtmkc.raster.factors import RiskFactor
@@ -124,12 +123,7 @@ class RiskForecast(BaseEstimator):
         """
         observations = observe(grid, incidents, exposure=exposure)
         candidates = factors if isinstance(factors, Candidates) else build_curves(grid, factors)
-        if candidates.grid != grid:
-            raise InputError(
-                "Invalid candidates. They were measured on another grid; measure them on this one."
-            )
-        check_not_the_outcome(candidates, observations)
-        timing = check_order_in_time(candidates, observations, allow_later=allow_later_factors)
+        timing = check_together(grid, candidates, observations, allow_later=allow_later_factors)
         if folds is None:
             side = parse_length(self.fold_block, name="fold_block", block_length=grid.block_length)
             folds = block_folds(

@@ -16,8 +16,7 @@ from rtmkc.engine.families import GlmFit
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
-from rtmkc.errors import InputError
-from rtmkc.model.observations import Observations, check_not_the_outcome, check_order_in_time, observe
+from rtmkc.model.observations import Observations, check_together, observe
 from rtmkc.raster.candidates import Candidates, build_candidates
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
@@ -151,12 +150,7 @@ class RiskTerrainModel(BaseEstimator):
         check_choice("selection", self.selection, ("minimum", "one_se"))
         observations = observe(grid, incidents, exposure=exposure)
         candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
-        if candidates.grid != grid:
-            raise InputError(
-                "Invalid candidates. They were measured on another grid; measure them on this one."
-            )
-        check_not_the_outcome(candidates, observations)
-        timing = check_order_in_time(candidates, observations, allow_later=allow_later_factors)
+        timing = check_together(grid, candidates, observations, allow_later=allow_later_factors)
         if folds is None:
             folds = random_folds(
                 grid.n_cells, check_count("n_folds", self.n_folds, minimum=2), self.random_state
