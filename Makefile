@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 DEV := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs notebooks real anchors studies clean
+.PHONY: help demo test check format notebooks real anchors studies types large clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +47,12 @@ anchors: $(STAMP) ## compare the forecast with published figures on real data; n
 
 studies: $(STAMP) ## simulations behind the claims; about ten minutes
 	$(BIN)/python benchmarks/known_truth.py
+
+types: $(STAMP) ## what the map of Kansas City request types leaves out; needs RTMKC_DATA
+	$(BIN)/python benchmarks/kc_types.py
+
+large: $(STAMP) ## read five million made-up rows: seconds and memory
+	$(BIN)/python benchmarks/large_csv.py
 
 clean: ## remove the environment and what runs wrote
 	rm -rf $(VENV) rtmkc-demo real-results .pytest_cache .mypy_cache .ruff_cache

@@ -242,9 +242,9 @@ def test_a_horizon_that_is_not_known_is_said(network):
     """Where the incidents have no period the statement does not speak of days."""
     terrain = city()
     terrain.horizon_days = None
-    assert (
-        "in the period of the data, which is not known" in find_corridors(terrain, network).attrs["statement"]
-    )
+    statement = find_corridors(terrain, network).attrs["statement"]
+    assert "in the data (the rate of the street" in statement
+    assert "days" not in statement
 
 
 def test_input_that_cannot_be_used_is_an_error_with_its_fix(terrain, network):

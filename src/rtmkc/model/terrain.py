@@ -35,7 +35,6 @@ SURFACES = (
 )  # fmt: skip
 RANKINGS = ("expected", "rrs")
 CANNOT_KNOW = (
-    "It scores places, never people.",
     "A weight is an association in these data; removing a factor need not remove the risk.",
     "It knows reported incidents only: places where people report less look safer than they are.",
     "It knows only the factors it was given.",
@@ -209,7 +208,7 @@ class RiskTerrain:
     def horizon(self) -> str:
         """What `expected` is for, in words."""
         return (
-            f"{self.horizon_days} days" if self.horizon_days else "the period of the data, which is not known"
+            f"{self.horizon_days} days" if self.horizon_days else "the period of the data"
         )
 
     # Convenience: each a delegation to the room that does the work.

@@ -240,7 +240,7 @@ def _find_seams(
 
 def _horizon(terrain: Any) -> str:
     days = terrain.horizon_days
-    return f"in {days} days" if days else "in the period of the data, which is not known"
+    return f"in {days} days" if days else "in the data"
 
 
 def _note_divided_roads(blocks: StreetBlocks, of_area: np.ndarray, notes: list[str]) -> None:
