@@ -12,7 +12,6 @@ The city is laid out in local metres (east and north of the crossing of Independ
 of the area) and written in degrees.
 """
 
-
 import csv
 import datetime
 import hashlib

@@ -207,9 +207,7 @@ class RiskTerrain:
     @property
     def horizon(self) -> str:
         """What `expected` is for, in words."""
-        return (
-            f"{self.horizon_days} days" if self.horizon_days else "the period of the data"
-        )
+        return f"{self.horizon_days} days" if self.horizon_days else "the period of the data"
 
     # Convenience: each a delegation to the room that does the work.
     def hotspots(self, **options: Any) -> "gpd.GeoDataFrame":
