@@ -9,6 +9,8 @@ from rtmkc.errors import InputError
 from rtmkc.places.corridors.noding import node_lines
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.places.corridors.stretches import StreetBlocks
+from rtmkc.raster.area import StudyArea
+from rtmkc.raster.grid import Grid
 
 
 def streets_of(lines, **columns):
@@ -205,3 +207,13 @@ def test_degrees_are_projected_and_feet_too():
         StreetNetwork.from_layer(streets, name="nom")
     with pytest.raises(InputError, match="Invalid snap_m -1"):
         StreetNetwork.from_layer(streets, snap_m=-1)
+
+
+def test_a_network_around_an_area_leaves_far_streets_out():
+    """Of a county-wide layer only the lines within a kilometre of the area are built; none near is an error."""
+    grid = Grid.cover(StudyArea.from_geometry(shapely.box(0, 0, 1000, 1000), crs=32615), cell_size=100)
+    wkt = ["LINESTRING (0 500, 1000 500)", "LINESTRING (1900 500, 1950 500)", "LINESTRING (9000 0, 9900 0)"]
+    lines = gpd.GeoDataFrame({"name": ["Near", "Beside", "Far"]}, geometry=shapely.from_wkt(wkt), crs=32615)
+    assert sorted(StreetNetwork.around(grid, lines).segments["name"]) == ["Beside", "Near"]
+    with pytest.raises(InputError, match="none of the 1 rows comes near the study area"):
+        StreetNetwork.around(grid, lines.iloc[2:])

@@ -393,8 +393,8 @@ def corridors(
     terrain = load(model)
     network = None
     if streets:
-        network = StreetNetwork.from_layer(
-            read_layer(streets, name="streets"), name=name, road_class=road_class, crs=terrain.grid.crs
+        network = StreetNetwork.around(
+            terrain.grid, read_layer(streets, name="streets"), name=name, road_class=road_class
         )
     found = find_corridors(
         terrain,

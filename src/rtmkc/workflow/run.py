@@ -89,8 +89,8 @@ class _Surroundings:
         streets = study.read("streets")
         network = None
         if streets is not None and study.streets is not None:
-            network = StreetNetwork.from_layer(
-                streets, name=study.streets.name, road_class=study.streets.road_class, crs=grid.crs
+            network = StreetNetwork.around(
+                grid, streets, name=study.streets.name, road_class=study.streets.road_class
             )
         return cls(
             grid,

@@ -19,8 +19,6 @@ from rtmkc.places.corridors.stretches import StreetBlocks, best_stretches, refer
 from rtmkc.raster.grid import Grid
 from rtmkc.units import format_length, parse_length
 
-_AROUND_M = 1000.0
-
 
 @dataclass(frozen=True)
 class _Wish:
@@ -123,7 +121,9 @@ def _find_stretches(
     terrain: Any, streets: Any, wish: _Wish, excluded: BaseGeometry | None, name: str | None
 ) -> gpd.GeoDataFrame:
     grid = terrain.grid
-    network = streets if isinstance(streets, StreetNetwork) else _network_around(streets, grid, name)
+    network = (
+        streets if isinstance(streets, StreetNetwork) else StreetNetwork.around(grid, streets, name=name)
+    )
     if network.segments["name"].isna().all():
         raise InputError(
             "Invalid streets: no segment has a street name. Say which column holds it with name=, "
@@ -173,20 +173,6 @@ def _find_stretches(
         "at the 80th percentile of length)"
     )
     return _finish(rows, terrain, wish, best_of, notes, multiple_of="the typical street")
-
-
-def _network_around(streets: Any, grid: Grid, name: str | None) -> StreetNetwork:
-    """Build the network of the area and a little more, so that its border streets have their corners."""
-    layer = as_layer(streets, name="streets").to_crs(grid.crs)
-    west, south, east, north = grid.area.geometry.bounds
-    around = shapely.box(west - _AROUND_M, south - _AROUND_M, east + _AROUND_M, north + _AROUND_M)
-    near = layer.frame.geometry.intersects(around).to_numpy()
-    if not near.any():
-        raise InputError(
-            f"Invalid streets: none of the {len(near):,} rows comes near the study area. "
-            "Check the coordinate system of the layer."
-        )
-    return StreetNetwork.from_layer(layer.keep(near, "far from the study area"), name=name, crs=grid.crs)
 
 
 def _near_excluded(blocks: StreetBlocks, excluded: BaseGeometry, separation: float) -> np.ndarray:

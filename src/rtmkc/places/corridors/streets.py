@@ -17,6 +17,7 @@ from rtmkc.checks import check_columns, check_number
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.places.corridors.noding import NodedLines, end_points, node_lines, number_places
+from rtmkc.raster.grid import Grid
 
 NOT_FOR_CORRIDORS = (
     "motorway", "motorway_link", "trunk_link", "interstate", "freeway", "expressway", "ramp",
@@ -45,6 +46,10 @@ _NO_NAME = re.compile(
 )
 
 
+AROUND_M = 1000.0
+"""How far beyond the area streets are read, in metres."""
+
+
 @dataclass(frozen=True)
 class StreetNetwork:
     """Street segments that meet at nodes.
@@ -67,6 +72,39 @@ class StreetNetwork:
     node_eastings: np.ndarray
     node_northings: np.ndarray
     notes: tuple[str, ...]
+
+    @classmethod
+    def around(
+        cls, grid: Grid, streets: Any, *, name: str | None = None, road_class: str | None = None
+    ) -> "StreetNetwork":
+        """Build the network of a grid's area and a kilometre more, so that its border streets have their corners.
+
+        Parameters
+        ----------
+        grid : Grid
+            The cells.
+        streets : Layer, GeoDataFrame or path
+            Centre lines, of the county say; those farther away are not looked at.
+        name, road_class : str, optional
+            As in `from_layer`.
+
+        Raises
+        ------
+        InputError
+            If no line comes near the area, and as in `from_layer`.
+        """
+        layer = as_layer(streets, name="streets").to_crs(grid.crs)
+        west, south, east, north = grid.area.geometry.bounds
+        near_box = shapely.box(west - AROUND_M, south - AROUND_M, east + AROUND_M, north + AROUND_M)
+        near = layer.frame.geometry.intersects(near_box).to_numpy()
+        if not near.any():
+            raise InputError(
+                f"Invalid streets: none of the {len(near):,} rows comes near the study area. "
+                "Check the coordinate system of the layer."
+            )
+        return cls.from_layer(
+            layer.keep(near, "far from the study area"), name=name, road_class=road_class, crs=grid.crs
+        )
 
     @classmethod
     def from_layer(
