@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,6 @@ from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length
 
 RANDOM_SPLITS = 5
-FINAL_TOLERANCE = 1e-13
-"""Largest violation of optimality per cell at the point of the path that is used."""
 INTERVAL = (
     "90 % gamma-Poisson predictive intervals of a cell's count: its history at the cell's own scale and chance; the "
     "surface around it and the city's total are taken as known"
@@ -168,22 +165,21 @@ class RiskForecast(BaseEstimator):
         path: PathFit | None = None
         # Where one fold holds all incidents nothing can be held out, and no curve can prove itself.
         if design.n_columns and per_fold.max() < counts.sum():
-            fit = partial(
-                fit_path,
+            path = fit_path(
                 design,
                 counts,
                 offset=offset,
+                folds=folds,
                 l1_ratio=self.l1_ratio,
+                n_lambdas=self.n_lambdas,
                 lower=lower,
                 upper=upper,
                 n_threads=os.cpu_count() or 1,
+                progress=progress,
             )
-            path = fit(folds=folds, n_lambdas=self.n_lambdas, progress=progress)
             if path.best is not None and path.cv_mean[path.best] < path.cv_mean[0]:
-                # The chosen point once more, to the last digits: its surface must not depend on summation order.
-                chosen = fit(lambdas=path.lambdas[path.best], tolerance=FINAL_TOLERANCE)
-                coef = chosen.coefs[0]
-                return path, np.exp(chosen.intercepts[0] + offset + design.linear(coef)), coef
+                coef = path.coefs[path.best]
+                return path, np.exp(path.intercepts[path.best] + offset + design.linear(coef)), coef
         flat = np.exp(offset)
         return path, flat * (counts.sum() / flat.sum()), np.zeros(design.n_columns)
 

@@ -198,12 +198,6 @@ class RiskTerrainModel(BaseEstimator):
         eta = self.intercept_ + self.flags_.to_numpy(dtype=float) @ coef
         return np.exp(eta) * self.observations_.exposure.values
 
-    @property
-    def has_factors(self) -> bool:
-        """Whether any factor is in the model."""
-        check_is_fitted(self)
-        return bool(len(self.flags_.columns))
-
 
 @dataclass(frozen=True, eq=False)
 class ClassicFit:
