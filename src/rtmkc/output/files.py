@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from rtmkc import __version__
+from rtmkc.errors import OutputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.output.qgis import RISK_COLUMN, layer_styles
 from rtmkc.output.words import relative_risk
@@ -95,11 +97,23 @@ def write_gpkg(
         if layer is not None:
             layers[name] = as_layer(layer, name=name).frame.to_crs(crs)
     layers["study_area"] = _area_with_facts(terrain)
-    with write_atomically(path, overwrite=overwrite) as temporary:
+    with write_atomically(path, overwrite=overwrite) as temporary, one_kind_of_fault(path):
         with _gdal_clock():
             for name, frame in layers.items():
                 _write_layer(temporary, name, frame)
         _add_styles(temporary, list(layers))
+
+
+@contextlib.contextmanager
+def one_kind_of_fault(path: str | Path) -> Iterator[None]:
+    """Let a full disk be an `OutputError`: GDAL and SQLite have errors of their own for it."""
+    try:
+        yield
+    except (DataSourceError, DataLayerError, FeatureError, sqlite3.Error) as error:
+        raise OutputError(
+            f"Invalid output {str(path)!r}. It cannot be written: {str(error).rstrip('.')}. Nothing was left "
+            "behind; choose another place or free some space."
+        ) from error
 
 
 def write_table(path: str | Path, frame: pd.DataFrame, *, overwrite: bool = False) -> None:

@@ -9,7 +9,7 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 
-from rtmkc.output.files import write_table
+from rtmkc.output.files import one_kind_of_fault, write_table
 from rtmkc.storage import created_at
 
 LENGTH = 10
@@ -54,7 +54,7 @@ def write_shapefiles(folder: Path, layers: Mapping[str, gpd.GeoDataFrame]) -> pd
                 cut = int((text.str.len() > TEXT).sum())
                 plain[field] = text.str.slice(0, TEXT)
             rows.append({"file": f"{name}.shp", "field": field, "column": column, "cut": cut})
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_kind_of_fault(folder / f"{name}.shp"):
             # GDAL says that it shortened texts of several bytes a letter, which the field's length does.
             warnings.filterwarnings("ignore", category=RuntimeWarning, module="pyogrio")
             pyogrio.write_dataframe(

@@ -1,16 +1,13 @@
 """A whole run: a study in, one folder of results out."""
 
 import re
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import pandas as pd
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from rtmkc.errors import InputError, OutputError
 from rtmkc.inputs.layers import Layer
@@ -213,8 +210,7 @@ def run_one(
         found = replace(found, comparison=compare_slices(study, found))
     if previous is not None:
         found = replace(found, changes=compare(previous, terrain, hotspots, corridors))
-    with _writing(folder):
-        _write(study, shared, found, without)
+    _write(study, shared, found, without)
     places = {"hotspots": hotspots.attrs["statement"], "corridors": corridors.attrs["statement"]}
     write_json(folder / "manifest.json", describe_run(study, folder, terrain.facts, ledgers, places))
     progress("writing", 1, 1)
@@ -310,18 +306,6 @@ def _previous_slice(since: str | Path | None, name: str) -> Previous | None:
     if since is None or not (Path(since) / "slices" / name / "manifest.json").is_file():
         return None
     return Previous.load(Path(since) / "slices" / name)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Let a full disk be one kind of error: GDAL and SQLite have their own for it."""
-    try:
-        yield
-    except (DataSourceError, DataLayerError, FeatureError, sqlite3.Error) as error:
-        raise OutputError(
-            f"Invalid output {str(folder)!r}. It cannot be written: {str(error).rstrip('.')}. Nothing was left "
-            "behind; choose another place or free some space."
-        ) from error
 
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:
