@@ -262,3 +262,61 @@ def test_curves_are_nested_and_stop_at_the_reach(grid):
         "density": 4,
         "proximity": 1,
     }
+
+
+def test_cells_that_decide_set_the_cuts(grid):
+    """With half of the cells the density cut is mean + 2 SD over that half; every cell is coded by it."""
+    factor = rtm.RiskFactor("a", scattered(300, 11), kind="density", max_influence="4 blocks")
+    west = grid.columns < 40
+    candidates = rtm.build_candidates(grid, [factor], cells=west)
+    for number, row in candidates.columns.iterrows():
+        density = quartic_density(grid, factor.features(grid).frame.geometry.to_numpy(), row["influence_m"])
+        cut = density[west].mean() + 2 * density[west].std()
+        assert row["cut"] == pytest.approx(cut, rel=1e-12)
+        np.testing.assert_array_equal(candidates.column(number), density >= cut)
+        assert row["n_cells"] == (density[west] >= cut).sum()
+        assert row["cell_share"] == pytest.approx((density[west] >= cut).mean())
+    whole = rtm.build_candidates(grid, [factor])
+    assert not np.allclose(whole.columns["cut"], candidates.columns["cut"], rtol=1e-3)
+
+
+def test_what_lies_outside_the_deciding_cells_changes_nothing_in_them(grid):
+    """Features far from the deciding cells, few or many, leave their cuts, their columns and what is dropped as they are."""
+    west = grid.columns < 30
+    home = np.random.default_rng(12).uniform([1000, 1000], [2000, 4000], (150, 2))
+    away = np.random.default_rng(13).uniform([4500, 1000], [5000, 4000], (4000, 2))
+    for build in (rtm.build_candidates, rtm.build_curves):
+        few, many = (
+            build(
+                grid,
+                [rtm.RiskFactor("a", frame(points), max_influence="3 blocks")],
+                cells=west,
+            )
+            for points in (np.concatenate([home, away[:5]]), np.concatenate([home, away]))
+        )
+        columns = ["name", "cut", "n_cells"]
+        pd.testing.assert_frame_equal(few.columns[columns], many.columns[columns])
+        pd.testing.assert_frame_equal(few.dropped, many.dropped)
+        inside = few.within(west), many.within(west)
+        pd.testing.assert_frame_equal(*(one.to_frame() for one in inside))
+
+
+def test_candidates_within_some_cells(grid):
+    """A part has the rows of its cells, on a grid of them alone that knows where they lie."""
+    west = grid.columns < 33
+    candidates = rtm.build_candidates(
+        grid, [rtm.RiskFactor("a", scattered(60, 14), max_influence="2 blocks")], cells=west
+    )
+    part = candidates.within(west)
+    assert part.grid.n_cells == west.sum()
+    assert part.grid != grid
+    np.testing.assert_array_equal(part.grid.eastings, grid.eastings[west])
+    np.testing.assert_array_equal(part.to_frame().to_numpy(), candidates.to_frame().to_numpy()[west])
+    np.testing.assert_array_equal(part.to_frame().sum().to_numpy(), candidates.columns["n_cells"])
+
+
+@pytest.mark.parametrize("cells", [np.ones(5, dtype=bool), np.ones(4800), np.zeros(4800, dtype=bool)])
+def test_cells_that_cannot_decide(grid, cells):
+    """Deciding cells are booleans, one a cell, and not all false."""
+    with pytest.raises(InputError, match="one boolean for each of the 4,800 cells"):
+        rtm.build_candidates(grid, [rtm.RiskFactor("a", scattered(60, 14))], cells=cells)

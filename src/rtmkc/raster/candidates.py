@@ -5,7 +5,7 @@ says which columns each code switches on. Columns are 0/1 and are never stored p
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,23 @@ class Candidates:
         first = int((self.columns["variable"].to_numpy() == row["variable"]).argmax())
         return self.tables[row["variable"]][self.codes[row["variable"]], number - first] > 0
 
+    def within(self, cells: np.ndarray) -> "Candidates":
+        """Return the same columns on a grid of some of the cells only.
+
+        Parameters
+        ----------
+        cells : ndarray of bool, shape (n_cells,)
+            Those to keep; give them to `build_candidates` as well, or their cuts know the others.
+
+        Returns
+        -------
+        Candidates
+            Its grid has the same frame and study area. Columns and their order are unchanged.
+        """
+        inside = self.grid.to_raster(cells, fill=False)
+        part = replace(self.grid, inside=inside, share=self.grid.share[cells])
+        return replace(self, grid=part, codes=tuple(codes[cells] for codes in self.codes))
+
     def to_frame(self) -> pd.DataFrame:
         """Return all columns as a 0/1 table, one row a cell, for fitting elsewhere."""
         return pd.DataFrame(
@@ -104,7 +121,11 @@ class _Variable:
 
 
 def build_candidates(
-    grid: Grid, factors: Sequence[RiskFactor], *, progress: Callable[[int, int], None] | None = None
+    grid: Grid,
+    factors: Sequence[RiskFactor],
+    *,
+    cells: np.ndarray | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Candidates:
     """Measure every factor at every kind and distance it may act, as the published procedure does.
 
@@ -114,6 +135,9 @@ def build_candidates(
         The grid.
     factors : sequence of RiskFactor
         Names must differ.
+    cells : ndarray of bool, shape (n_cells,), optional
+        The cells that decide: cuts are taken from them, and columns that are constant, rare or duplicate in them
+        are dropped. The other cells are coded by the same cuts. Default all; for places that are held out.
     progress : callable, optional
         Called with (done, total) after each factor.
 
@@ -140,18 +164,22 @@ def build_candidates(
     .. [1] Caplan, J. M., Kennedy, L. W. and Piza, E. L. (2013). Risk Terrain Modeling Diagnostics
        (RTMDx) Utility user manual. Rutgers Center on Public Security.
     """
-    return _build(grid, factors, _steps_of, progress)
+    return _build(grid, factors, _steps_of, cells, progress)
 
 
 def build_curves(
-    grid: Grid, factors: Sequence[RiskFactor], *, progress: Callable[[int, int], None] | None = None
+    grid: Grid,
+    factors: Sequence[RiskFactor],
+    *,
+    cells: np.ndarray | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Candidates:
     """Measure every factor finely: many nested distances and densities, for smooth curves of risk.
 
     See `build_candidates` for parameters and errors. The kind of a factor is respected; nothing is
     looked at beyond its `max_influence`.
     """
-    return _build(grid, factors, _curves_of, progress)
+    return _build(grid, factors, _curves_of, cells, progress)
 
 
 def check_factors(factors: Any) -> tuple[RiskFactor, ...]:
@@ -173,10 +201,12 @@ def check_factors(factors: Any) -> tuple[RiskFactor, ...]:
 def _build(
     grid: Grid,
     factors: Sequence[RiskFactor],
-    measure: Callable[[Grid, RiskFactor, Features, tuple[str, ...]], list[_Variable]],
+    measure: Callable[[Grid, RiskFactor, Features, tuple[str, ...], np.ndarray], list[_Variable]],
+    cells: np.ndarray | None,
     progress: Callable[[int, int], None] | None,
 ) -> Candidates:
     factors = check_factors(factors)
+    deciding = _check_cells(grid, cells)
     variables: list[_Variable] = []
     features: dict[str, Features] = {}
     notes: list[str] = []
@@ -184,16 +214,29 @@ def _build(
         found = features[factor.name] = factor.features(grid)
         kinds, note = factor.resolve_kind(found, grid)
         notes += [note] if note else []
-        variables += measure(grid, factor, found, kinds)
+        variables += measure(grid, factor, found, kinds, deciding)
         if progress:
             progress(number + 1, len(factors))
-    return _assemble(grid, factors, variables, features, tuple(notes))
+    return _assemble(grid, factors, variables, features, tuple(notes), deciding)
 
 
-def _steps_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[str, ...]) -> list[_Variable]:
+def _check_cells(grid: Grid, cells: np.ndarray | None) -> np.ndarray:
+    if cells is None:
+        return np.ones(grid.n_cells, dtype=bool)
+    if cells.dtype != bool or cells.shape != (grid.n_cells,) or not cells.any():
+        raise InputError(
+            f"Invalid cells of {cells.dtype} and shape {cells.shape}. Give one boolean for each of the "
+            f"{grid.n_cells:,} cells, some of them true."
+        )
+    return cells
+
+
+def _steps_of(
+    grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[str, ...], deciding: np.ndarray
+) -> list[_Variable]:
     if features.raster is not None:
         shares = TOP_SHARES if factor.direction == "aggravating" else (*LOW_SHARES, *TOP_SHARES)
-        return [_values(grid, factor, features.raster.mean, 1 - np.array(shares))]
+        return [_values(grid, factor, features.raster.mean, 1 - np.array(shares), deciding)]
     geometries = features.frame.geometry.to_numpy()
     influences = factor.influences(grid)
     variables = []
@@ -204,7 +247,8 @@ def _steps_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[s
         above, rows = [], []
         for influence in influences:
             density = quartic_density(grid, geometries, influence)
-            cut = float(density.mean() + 2 * density.std())
+            own = density[deciding]
+            cut = float(own.mean() + 2 * own.std())
             above.append((density >= cut * (1 - ROUNDING)) & (density > 0))
             rows.append(_row(factor, "density", influence, cut))
         combinations, codes = np.unique(np.column_stack(above), axis=0, return_inverse=True)
@@ -212,9 +256,11 @@ def _steps_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[s
     return variables
 
 
-def _curves_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[str, ...]) -> list[_Variable]:
+def _curves_of(
+    grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[str, ...], deciding: np.ndarray
+) -> list[_Variable]:
     if features.raster is not None:
-        return [_values(grid, factor, features.raster.mean, CURVE_QUANTILES)]
+        return [_values(grid, factor, features.raster.mean, CURVE_QUANTILES, deciding)]
     geometries = features.frame.geometry.to_numpy()
     reach, cell = factor.reach(grid), grid.cell_size
     variables = []
@@ -230,7 +276,7 @@ def _curves_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[
             if bandwidth < 1.5 * cell and bandwidth < reach:
                 continue  # a kernel narrower than three cells across misses most features
             density = quartic_density(grid, geometries, bandwidth)
-            positive = density[density > 0]
+            positive = density[deciding & (density > 0)]
             if not positive.size:
                 continue
             cuts = np.unique(np.append(0.0, np.quantile(positive, CURVE_QUANTILES)))
@@ -241,11 +287,15 @@ def _curves_of(grid: Grid, factor: RiskFactor, features: Features, kinds: tuple[
     return variables
 
 
-def _values(grid: Grid, factor: RiskFactor, mean: np.ndarray, quantiles: np.ndarray) -> _Variable:
+def _values(
+    grid: Grid, factor: RiskFactor, mean: np.ndarray, quantiles: np.ndarray, deciding: np.ndarray
+) -> _Variable:
     # Code k is above the k lowest cuts; cells without data are above none.
     known = ~np.isnan(mean)
     levels = np.sort(quantiles)
-    cuts = np.quantile(mean[known], levels)
+    if not np.any(known & deciding):
+        return _Variable(_compact(np.zeros(grid.n_cells, dtype=np.int64)), np.zeros((1, 0)), [])
+    cuts = np.quantile(mean[known & deciding], levels)
     codes = np.zeros(grid.n_cells, dtype=np.int64)
     codes[known] = np.searchsorted(cuts + ROUNDING * np.abs(cuts), mean[known], side="left")
     rows = []
@@ -287,28 +337,33 @@ def _assemble(
     variables: list[_Variable],
     features: dict[str, Features],
     notes: tuple[str, ...],
+    deciding: np.ndarray,
 ) -> Candidates:
+    n_deciding = int(deciding.sum())
     codes: list[np.ndarray] = []
     tables: list[np.ndarray] = []
     kept_rows: list[dict[str, Any]] = []
     dropped_rows: list[dict[str, Any]] = []
     seen: dict[bytes, str] = {}
     for variable in variables:
-        cells_of_level = np.bincount(variable.codes, minlength=len(variable.table))
+        own = variable.codes[deciding]
+        cells_of_level = np.bincount(own, minlength=len(variable.table))
         used = []
         for number, row in enumerate(variable.rows):
             flagged = variable.table[:, number] > 0
             n_cells = int(cells_of_level[flagged].sum())
-            row = row | {"n_cells": n_cells, "cell_share": n_cells / grid.n_cells}
-            if n_cells == 0 or n_cells == grid.n_cells:
+            row = row | {"n_cells": n_cells, "cell_share": n_cells / n_deciding}
+            if n_cells == 0 or n_cells == n_deciding:
                 reason = f"constant: true in {'no cell' if n_cells == 0 else 'all cells'}"
-            elif min(n_cells, grid.n_cells - n_cells) < MIN_CELLS:
-                side = "true" if n_cells < grid.n_cells / 2 else "false"
-                reason = f"too rare: {side} in {min(n_cells, grid.n_cells - n_cells)} cells, fewer than {MIN_CELLS}"
+            elif min(n_cells, n_deciding - n_cells) < MIN_CELLS:
+                side = "true" if n_cells < n_deciding / 2 else "false"
+                reason = (
+                    f"too rare: {side} in {min(n_cells, n_deciding - n_cells)} cells, fewer than {MIN_CELLS}"
+                )
             else:
-                cells = np.packbits(flagged[variable.codes]).tobytes()
-                reason = f"duplicate: the same cells as {seen[cells]!r}" if cells in seen else ""
-                seen.setdefault(cells, row["name"])
+                marked = np.packbits(flagged[own]).tobytes()
+                reason = f"duplicate: the same cells as {seen[marked]!r}" if marked in seen else ""
+                seen.setdefault(marked, row["name"])
             if reason:
                 dropped_rows.append(row | {"reason": reason})
             else:
