@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import gammainccinv, gammaincinv, ndtri, xlogy
 
 from rtmkc.checks import check_count, check_share
@@ -23,14 +24,15 @@ TIE_DIGITS = 9
 
 
 class OverTies(NamedTuple):
-    """A metric whose budget may end among equal scores."""
+    """A metric whose budget may end among equal scores.
+
+    `value` is its expectation, every part of the tied area as likely to be taken as any other; `lowest` and
+    `highest` are those of the worst and the best order of the tied cells.
+    """
 
     value: float
-    """With every part of the tied area as likely to be taken as any other."""
     lowest: float
-    """In the worst order of the tied cells."""
     highest: float
-    """In their best order."""
 
 
 class HitRateCurve(NamedTuple):
@@ -41,55 +43,45 @@ class HitRateCurve(NamedTuple):
 
 
 class Deviance(NamedTuple):
-    """Poisson deviance per cell."""
+    """Poisson deviance per cell: of the expectation rescaled to the number of incidents, and as it is."""
 
     shape: float
-    """With the expectation rescaled to the number of incidents: is the pattern right?"""
     level: float
-    """With the expectation as it is: is the number right as well?"""
 
 
 class Calibration(NamedTuple):
-    """Observed against expected incidents, one entry a bin, lowest expectation per area first."""
+    """Observed against expected incidents by bin, with the interval of ratio = observed / expected."""
 
     cells: np.ndarray
     expected: np.ndarray
     observed: np.ndarray
     ratio: np.ndarray
-    """Observed / expected."""
     lower: np.ndarray
-    """Of the exact interval of the ratio."""
     upper: np.ndarray
 
 
 class Slope(NamedTuple):
-    """Slope of a Poisson regression, and its standard error."""
+    """Slope of a regression, and its standard error."""
 
     value: float
     standard_error: float
 
 
-class Bounds(NamedTuple):
-    """Lower and upper end of an interval."""
-
-    lower: np.ndarray
-    upper: np.ndarray
-
-
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Cells in groups of equal score, highest first; made by `rank_cells`."""
+    """Cells in groups of equal score, highest first; made by `rank_cells`.
+
+    `areas` is the share of the whole area in each cell, `group` the number of each cell's group (0 is the highest),
+    `reached` the share of the area before the first group and after each: from 0 to exactly 1.
+    """
 
     areas: np.ndarray
-    """Share of the whole area in each cell."""
     group: np.ndarray
-    """Number of each cell's group of equal scores; 0 is the highest."""
     reached: np.ndarray
-    """Share of the area before the first group, and after each: from 0 to exactly 1."""
 
 
 def rank_cells(score: Any, areas: Any = None) -> Ranking:
-    """Rank cells by a score, and find which of them tie.
+    """Rank cells by a score and find which of them tie: what the functions below start from.
 
     Parameters
     ----------
@@ -98,16 +90,6 @@ def rank_cells(score: Any, areas: Any = None) -> Ranking:
         partly inside are to be divided by the cell's area first).
     areas : array of shape (n_cells,), optional
         Area of each cell, in any unit; equal unless given.
-
-    Returns
-    -------
-    Ranking
-        For the functions of this module.
-
-    Raises
-    ------
-    InputError
-        If a score is not finite, or an area not greater than 0.
 
     Notes
     -----
@@ -131,20 +113,9 @@ def rank_cells(score: Any, areas: Any = None) -> Ranking:
 def flagged_weights(ranking: Ranking, area_shares: Sequence[float] = AREA_SHARES) -> np.ndarray:
     """Return which part of each cell is in the flagged set, in expectation over ties.
 
-    Hits per cell are ``counts[:, None] * flagged_weights(ranking)``: their sums over blocks are all that a
-    bootstrap of hit rates needs.
-
-    Parameters
-    ----------
-    ranking : Ranking
-        The cells, ranked.
-    area_shares : sequence of float
-        Shares of the area that are flagged.
-
-    Returns
-    -------
-    array of shape (n_cells, n_shares)
-        1 in the flagged set, 0 outside, and the share of its area that is flagged in the tie group at the edge.
+    One column an area share, of shape (n_cells, n_shares): 1 in the flagged set, 0 outside, and between them in the
+    group of equal scores at its edge. Hits per cell are ``counts[:, None] * flagged_weights(ranking)``;
+    their sums over blocks are all that a bootstrap of hit rates needs.
 
     Examples
     --------
@@ -164,7 +135,7 @@ def hit_rate(ranking: Ranking, counts: Any, area_share: float) -> OverTies:
     ranking : Ranking
         The cells, ranked.
     counts : array of shape (n_cells,)
-        Later incidents of each cell.
+        Later incidents of each cell; at least one.
     area_share : float
         Share of the area that is flagged, greater than 0 and at most 1. The last cell counts by the part of
         its area that fits.
@@ -173,11 +144,6 @@ def hit_rate(ranking: Ranking, counts: Any, area_share: float) -> OverTies:
     -------
     OverTies
         The expectation over ties, and the lowest and highest over the orders of tied cells.
-
-    Raises
-    ------
-    InputError
-        If there is no incident, a count is negative, or the share is out of range.
 
     Notes
     -----
@@ -193,8 +159,8 @@ def hit_rate(ranking: Ranking, counts: Any, area_share: float) -> OverTies:
     [0.579, 0.474, 0.684]
     """
     share = check_share("area_share", area_share)
-    counts = _counts(counts, ranking)
-    value = float(np.interp(share, *_curve(ranking, counts)))
+    counts = _amounts("counts", counts, ranking.group.size)
+    value = float(np.interp(share, *hit_rate_curve(ranking, counts)))
     last = int(np.searchsorted(ranking.reached, share)) - 1
     total, hits = float(counts.sum()), counts[ranking.group < last].sum()
     tied = np.flatnonzero(ranking.group == last)
@@ -210,41 +176,33 @@ def pai(ranking: Ranking, counts: Any, area_share: float) -> OverTies:
     """Return the prediction accuracy index: hit rate / share of the area.
 
     Parameters, errors and ties are those of `hit_rate`. A constant score has exactly 1. It grows as the area
-    shrinks, and depends on the cell size: compare at equal shares of the same cells only.
-
-    References
-    ----------
-    Chainey, Tompson and Uhlig (2008), Security Journal 21, 4-28.
+    shrinks, and depends on the cell size: compare at equal shares of the same cells only (Chainey, Tompson
+    and Uhlig 2008, Security Journal 21, 4-28).
 
     Examples
     --------
     >>> [round(figure, 3) for figure in pai(rank_cells([8, 4, 4, 2, 1, 0]), [6, 7, 3, 2, 1, 0], 2 / 6)]
     [1.737, 1.421, 2.053]
     """
-    share = check_share("area_share", area_share)
-    return OverTies(*(figure / share for figure in hit_rate(ranking, counts, share)))
+    return OverTies(*(figure / area_share for figure in hit_rate(ranking, counts, area_share)))
 
 
 def pei(ranking: Ranking, counts: Any, area_share: float) -> OverTies:
     """Return the prediction efficiency index: hit rate / that of the best possible ranking, at the same area.
 
-    Parameters, errors and ties are those of `hit_rate`. The best possible ranking is by incidents per area.
-
-    References
-    ----------
-    Hunt (2016), PhD thesis, American University, Washington.
+    Parameters, errors and ties are those of `hit_rate`. The best possible ranking is by incidents per area
+    (Hunt 2016, PhD thesis, American University, Washington).
 
     Examples
     --------
     >>> [round(figure, 3) for figure in pei(rank_cells([8, 4, 4, 2, 1, 0]), [6, 7, 3, 2, 1, 0], 2 / 6)]
     [0.846, 0.692, 1.0]
     """
-    share = check_share("area_share", area_share)
-    reached = hit_rate(ranking, counts, share)
-    counts = _counts(counts, ranking)
+    reached = hit_rate(ranking, counts, area_share)
+    counts = np.asarray(counts, dtype=float)
     hit = np.flatnonzero(counts)
     best = hit[np.argsort(-counts[hit] / ranking.areas[hit], kind="stable")]
-    possible = _filled(best, counts, ranking.areas, share) / float(counts.sum())
+    possible = _filled(best, counts, ranking.areas, area_share) / float(counts.sum())
     return OverTies(*(figure / possible for figure in reached))
 
 
@@ -259,7 +217,9 @@ def hit_rate_curve(ranking: Ranking, counts: Any) -> HitRateCurve:
     >>> curve.area_share.tolist(), curve.hit_share.tolist()
     ([0.0, 0.25, 1.0], [0.0, 0.75, 1.0])
     """
-    return _curve(ranking, _counts(counts, ranking))
+    counts = _amounts("counts", counts, ranking.group.size)
+    hits = np.append(0.0, np.cumsum(np.bincount(ranking.group, weights=counts)))
+    return HitRateCurve(ranking.reached, hits / hits[-1])
 
 
 def auc(ranking: Ranking, counts: Any) -> float:
@@ -285,7 +245,7 @@ def normalised_gini(ranking: Ranking, counts: Any) -> float:
     >>> round(normalised_gini(rank_cells([2, 1, 1, 1]), [3, 0, 1, 0]), 3)
     0.8
     """
-    counts = _counts(counts, ranking)
+    counts = _amounts("counts", counts, ranking.group.size)
     best = rank_cells(counts / ranking.areas, ranking.areas)
     if best.reached.size == 2:
         return math.nan
@@ -297,11 +257,7 @@ def recapture_rate_index(ranking: Ranking, counts_before: Any, counts_after: Any
 
     `n1` and `n2` are the incidents before and after in the best `area_share` of the area, `N1` and `N2`
     those everywhere. NaN where the hot spots had none before. Not `calibration_ratio`, which has been printed
-    under the same three letters.
-
-    References
-    ----------
-    Levine (2008), Security Journal 21, 295-302.
+    under the same three letters (Levine 2008, Security Journal 21, 295-302).
 
     Examples
     --------
@@ -327,40 +283,34 @@ def calibration_ratio(ranking: Ranking, expected: Any, counts: Any, area_share: 
     >>> [round(figure, 3) for figure in ratio]
     [1.091, 0.923, 1.333]
     """
-    expected = _expected(expected, ranking.group.size)
-    total = float(_counts(counts, ranking).sum())
-    observed = hit_rate(ranking, counts, area_share)
-    predicted = hit_rate(ranking, expected, area_share).value * float(expected.sum())
-    ratios = [predicted / (share * total) if share > 0 else math.inf for share in observed]
-    return OverTies(ratios[0], ratios[2], ratios[1])
+    predicted = hit_rate(ranking, expected, area_share).value * float(np.sum(expected) / np.sum(counts))
+    value, highest, lowest = (
+        predicted / observed if observed > 0 else math.inf
+        for observed in hit_rate(ranking, counts, area_share)
+    )
+    return OverTies(value, lowest, highest)
 
 
 def nats_terms(expected: Any, counts: Any, areas: Any = None) -> np.ndarray:
     """Return the log score of each cell: incidents x log(density / uniform density).
 
     Their sum / the number of incidents is `nats`; their sums over blocks are all that a bootstrap of it needs.
+    0 where there is no incident; minus infinity where there is one and none could be, `expected` being 0.
 
     Parameters
     ----------
-    expected : array of shape (n_cells,)
-        Expected incidents of each cell; only their shares of the total matter.
-    counts : array of shape (n_cells,)
-        Later incidents of each cell.
+    expected, counts : array of shape (n_cells,)
+        Expected incidents of each cell, of which only the shares of the total matter, and later incidents.
     areas : array of shape (n_cells,), optional
         Area of each cell, in any unit; equal unless given.
-
-    Returns
-    -------
-    array of shape (n_cells,)
-        0 where there is no incident; minus infinity where there is one and none could be, `expected` being 0.
 
     Examples
     --------
     >>> nats_terms([2, 1, 1], [1, 0, 0]).round(3).tolist()
     [0.405, 0.0, 0.0]
     """
-    counts = _vector("counts", counts, minimum=0)
-    expected, areas = _expected(expected, counts.size), _areas(areas, counts.size)
+    counts = _amounts("counts", counts)
+    expected, areas = _amounts("expected", expected, counts.size), _areas(areas, counts.size)
     return np.asarray(xlogy(counts, expected / expected.sum() / (areas / areas.sum())))
 
 
@@ -369,11 +319,8 @@ def nats(expected: Any, counts: Any, areas: Any = None) -> float:
 
     A proper score: in expectation nothing beats the true density. 0 for a uniform forecast; `nats / log(2)` is in
     bits. Minus infinity if an incident falls where `expected` is 0: a forecast that calls a place
-    impossible is refuted there. Parameters are those of `nats_terms`.
-
-    References
-    ----------
-    Gneiting and Raftery (2007), Journal of the American Statistical Association 102, 359-378.
+    impossible is refuted there. Parameters are those of `nats_terms` (Gneiting and Raftery 2007, Journal of the
+    American Statistical Association 102, 359-378).
 
     Examples
     --------
@@ -383,7 +330,7 @@ def nats(expected: Any, counts: Any, areas: Any = None) -> float:
     -inf
     """
     terms = nats_terms(expected, counts, areas)
-    return float(terms.sum() / _positive_sum("counts", np.asarray(counts, dtype=float)))
+    return float(terms.sum() / np.sum(counts))
 
 
 def poisson_deviance(expected: Any, counts: Any) -> Deviance:
@@ -398,32 +345,28 @@ def poisson_deviance(expected: Any, counts: Any) -> Deviance:
     >>> deviance.shape, round(deviance.level, 3)
     (0.0, 0.921)
     """
-    counts = _vector("counts", counts, minimum=0)
-    expected = _expected(expected, counts.size)
-    scale = _positive_sum("counts", counts) / expected.sum()
-    return Deviance(*(_deviance(mean, counts) for mean in (expected * scale, expected)))
+    counts = _amounts("counts", counts)
+    expected = _amounts("expected", expected, counts.size)
+    means = (expected * (counts.sum() / expected.sum()), expected)
+    terms = [xlogy(counts, counts) - xlogy(counts, mean) - (counts - mean) for mean in means]
+    return Deviance(*(float(2 * term.mean()) for term in terms))
 
 
 def calibration(expected: Any, counts: Any, areas: Any = None, *, n_bins: int = 10) -> Calibration:
     """Return observed against expected incidents from the lowest to the highest expectation per area.
 
+    Bins hold equal parts of all expected incidents, not of the cells: nine tenths of those may expect next to
+    nothing. Cells of equal expectation per area stay together, in the bin that their middle falls into, so
+    there may be fewer bins than asked for. Intervals are exact 95 % Poisson intervals of observed / expected.
+
     Parameters
     ----------
-    expected : array of shape (n_cells,)
-        Expected incidents of each cell, in the period of `counts`.
-    counts : array of shape (n_cells,)
-        Later incidents of each cell.
+    expected, counts : array of shape (n_cells,)
+        Expected and later incidents of each cell, in the same period.
     areas : array of shape (n_cells,), optional
         Area of each cell, in any unit; equal unless given.
     n_bins : int
-        Bins, each with an equal part of all expected incidents (not of cells: nine tenths of the cells may
-        expect next to nothing).
-
-    Returns
-    -------
-    Calibration
-        One entry a bin, with the exact 95 % Poisson interval of observed / expected. Cells of equal expectation
-        per area stay together, in the bin that their middle falls into, so there may be fewer than `n_bins`.
+        Bins asked for.
 
     Examples
     --------
@@ -431,73 +374,66 @@ def calibration(expected: Any, counts: Any, areas: Any = None, *, n_bins: int = 
     >>> bins.cells.tolist(), bins.expected.tolist(), bins.ratio.tolist()
     ([3, 1], [4.0, 4.0], [0.5, 1.5])
     """
-    counts = _vector("counts", counts, minimum=0)
-    expected, areas = _expected(expected, counts.size), _areas(areas, counts.size)
+    counts = _amounts("counts", counts)
+    expected, areas = _amounts("expected", expected, counts.size), _areas(areas, counts.size)
     group = rank_cells(-expected / areas, areas).group
     of_group = np.bincount(group, weights=expected)
     middle = (np.cumsum(of_group) - of_group / 2) / expected.sum()
     # Rounded, so that a middle on a cut falls on the same side whatever the order of the cells.
     number = np.floor(np.round(middle * check_count("n_bins", n_bins), TIE_DIGITS)).astype(int)
-    _, number = np.unique(number, return_inverse=True)
-    bins = number[group]
+    # Cells that expect nothing are no bin of their own: nothing can be divided by.
+    number[of_group == 0] = number[of_group > 0].min()
+    bins = np.unique(number, return_inverse=True)[1][group]
     cells, total, observed = (np.bincount(bins, weights=weights) for weights in (None, expected, counts))
     lower, upper = garwood(observed)
     return Calibration(cells, total, observed, observed / total, lower / total, upper / total)
 
 
 def calibration_slope(expected: Any, counts: Any) -> Slope:
-    """Return the slope of log expected incidents in a Poisson regression of the observed ones.
+    """Return the slope of log expected incidents in a Poisson regression of the observed ones, with intercept.
 
-    1 where a doubled expectation means doubled incidents; below 1 where contrasts are overdrawn, above 1 where they
-    are too faint. The standard error is the model's: independent cells, Poisson counts. NaN where all expectations
-    are equal.
-
-    Raises
-    ------
-    InputError
-        If an expectation is 0: it has no logarithm.
-
-    References
-    ----------
-    Cox (1958), Biometrika 45, 562-565.
+    1 where a doubled expectation means doubled incidents; below 1 where contrasts are overdrawn, above 1 where
+    they are too faint (Cox 1958, Biometrika 45, 562-565). The standard error is the model's: independent
+    cells, Poisson counts. NaN where all expectations are equal; infinite where all incidents are in the cells
+    that expect most (or least). An expectation of 0 has no logarithm and raises an InputError.
 
     Examples
     --------
     >>> round(calibration_slope([1, 2, 4, 8], [2, 4, 8, 16]).value, 3)
     1.0
     """
-    counts = _vector("counts", counts, minimum=0)
-    expected = _expected(expected, counts.size)
-    total = _positive_sum("counts", counts)
+    counts = _amounts("counts", counts)
+    expected = _amounts("expected", expected, counts.size)
     if not expected.min() > 0:
         raise InputError(
-            f"Invalid expected {expected.min()!r}. A calibration slope needs more than 0 in every cell; "
-            "mix the forecast with a small uniform share."
+            "Invalid expected 0. A calibration slope needs more than 0 in every cell; mix the forecast with a "
+            "small uniform share."
         )
-    log_expected = np.log(expected)
-    if np.ptp(log_expected) < 10.0**-TIE_DIGITS:
+    logs = np.log(expected)
+    aim, low, high = counts @ logs / counts.sum(), logs.min(), logs.max()
+    if high - low < 10.0**-TIE_DIGITS:
         return Slope(math.nan, math.nan)
-    slope, step = 0.0, math.inf
-    # Given the total, the counts are multinomial: one parameter is left, and its likelihood is concave.
-    aim = counts @ log_expected / total
-    for _ in range(100):
-        share = np.exp(slope * log_expected - np.max(slope * log_expected))
-        share /= share.sum()
-        mean = share @ log_expected
-        variance = share @ (log_expected - mean) ** 2
-        step = (aim - mean) / variance
-        slope += step
-        if abs(step) < 1e-10:
-            break
-    return Slope(float(slope), float(1 / math.sqrt(total * variance)))
+    if min(aim - low, high - aim) < 1e-12 * (high - low):
+        return Slope(math.copysign(math.inf, aim - (low + high) / 2), math.nan)
+
+    def shares(slope: float) -> np.ndarray:
+        weights = np.exp(slope * logs - max(slope * low, slope * high))
+        return weights / weights.sum()
+
+    def excess(slope: float) -> float:
+        return float(shares(slope) @ logs - aim)
+
+    # Given their total the counts are multinomial: one parameter is left, and its score is monotone.
+    bound = 1.0
+    while excess(-bound) > 0 or excess(bound) < 0:
+        bound *= 2
+    slope = float(brentq(excess, -bound, bound, xtol=1e-13))
+    fitted = shares(slope)
+    return Slope(slope, float(1 / np.sqrt(counts.sum() * (fitted @ (logs - fitted @ logs) ** 2))))
 
 
-def garwood(counts: Any, *, level: float = 0.95) -> Bounds:
-    """Return the exact interval of the mean of a Poisson variable, for each count.
-
-    References
-    ----------
-    Garwood (1936), Biometrika 28, 437-442.
+def garwood(counts: Any, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact interval of a Poisson mean, for each count (Garwood 1936, Biometrika 28, 437-442).
 
     Examples
     --------
@@ -508,18 +444,13 @@ def garwood(counts: Any, *, level: float = 0.95) -> Bounds:
     counts = np.asarray(counts, dtype=float)
     tail = (1 - check_share("level", level)) / 2
     lower = np.where(counts > 0, gammaincinv(np.where(counts > 0, counts, 1.0), tail), 0.0)
-    return Bounds(lower, gammainccinv(counts + 1, tail))
+    return lower, gammainccinv(counts + 1, tail)
 
 
-def wilson(hits: Any, total: Any, *, level: float = 0.95) -> Bounds:
-    """Return Wilson's score interval of a share, for instance of a hit rate.
+def wilson(hits: Any, total: Any, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score interval of a share such as a hit rate (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
 
-    It is the error of counting alone: incidents independent of each other and the flagged set given. Block
-    bootstraps say more.
-
-    References
-    ----------
-    Wilson (1927), Journal of the American Statistical Association 22, 209-212.
+    It is the error of counting alone: incidents are independent. A block bootstrap does not need that.
 
     Examples
     --------
@@ -531,12 +462,7 @@ def wilson(hits: Any, total: Any, *, level: float = 0.95) -> Bounds:
     squared = float(ndtri((1 + check_share("level", level)) / 2)) ** 2
     middle = (hits + squared / 2) / (total + squared)
     half = np.sqrt(squared * (hits * (1 - hits / total) + squared / 4)) / (total + squared)
-    return Bounds(middle - half, middle + half)
-
-
-def _curve(ranking: Ranking, counts: np.ndarray) -> HitRateCurve:
-    hits = np.append(0.0, np.cumsum(np.bincount(ranking.group, weights=counts)))
-    return HitRateCurve(ranking.reached, hits / hits[-1])
+    return middle - half, middle + half
 
 
 def _filled(order: np.ndarray, counts: np.ndarray, areas: np.ndarray, room: float) -> float:
@@ -545,44 +471,29 @@ def _filled(order: np.ndarray, counts: np.ndarray, areas: np.ndarray, room: floa
     return float(np.interp(room, area, hits))
 
 
-def _deviance(mean: np.ndarray, counts: np.ndarray) -> float:
-    return float(2 * np.mean(xlogy(counts, counts) - xlogy(counts, mean) - (counts - mean)))
-
-
-def _vector(name: str, values: Any, *, size: int | None = None, minimum: float = -math.inf) -> np.ndarray:
-    """Return the values as floats, one a cell, finite and not below the minimum."""
+def _vector(name: str, values: Any, size: int | None = None) -> np.ndarray:
+    """Return the values as floats, one a cell, all finite."""
     vector = np.asarray(values, dtype=float)
     if vector.ndim != 1 or vector.size == 0 or vector.size != (size or vector.size):
         wanted = f"{size:,} cells" if size else "(n_cells,)"
         raise InputError(f"Invalid {name} of shape {vector.shape}. It must hold one number a cell: {wanted}.")
     if not np.isfinite(vector).all():
-        raise InputError(f"Invalid {name} {vector[~np.isfinite(vector)][0]!r}. All must be finite numbers.")
-    if vector.min() < minimum:
-        raise InputError(f"Invalid {name} {vector.min()!r}. None may be below {minimum:g}.")
+        raise InputError(f"Invalid {name} {vector[~np.isfinite(vector)][0]}. All must be finite numbers.")
     return vector
 
 
-def _positive_sum(name: str, values: np.ndarray) -> float:
-    total = float(values.sum())
-    if not total > 0:
+def _amounts(name: str, values: Any, size: int | None = None) -> np.ndarray:
+    """Return the values as floats, one a cell: none below 0, and not all 0."""
+    vector = _vector(name, values, size)
+    if vector.min() < 0:
+        raise InputError(f"Invalid {name} {vector.min()}. None may be below 0.")
+    if not vector.max() > 0:
         raise InputError(f"Invalid {name} 0 in every cell. At least one must be above 0.")
-    return total
-
-
-def _counts(counts: Any, ranking: Ranking) -> np.ndarray:
-    counts = _vector("counts", counts, size=ranking.group.size, minimum=0)
-    _positive_sum("counts", counts)
-    return counts
-
-
-def _expected(expected: Any, size: int) -> np.ndarray:
-    expected = _vector("expected", expected, size=size, minimum=0)
-    _positive_sum("expected", expected)
-    return expected
+    return vector
 
 
 def _areas(areas: Any, size: int) -> np.ndarray:
-    areas = np.ones(size) if areas is None else _vector("areas", areas, size=size)
+    areas = np.ones(size) if areas is None else _vector("areas", areas, size)
     if not areas.min() > 0:
-        raise InputError(f"Invalid areas {areas.min()!r}. Each must be greater than 0.")
+        raise InputError(f"Invalid areas {areas.min()}. Each must be greater than 0.")
     return areas
