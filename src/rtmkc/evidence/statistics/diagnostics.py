@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
+from scipy.stats import chi2
 
-from rtmkc.checks import check_count
+from rtmkc.checks import check_count, check_number
 from rtmkc.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -207,3 +208,265 @@ def fit_range(correlogram: Correlogram) -> NoiseRange:
         if best == before:
             break
     return NoiseRange(variance, float(ranges[best])) if variance > 0 else NoiseRange(0.0, 0.0)
+
+
+def moran(raster: ArrayLike, inside: ArrayLike, *, corners: bool = True) -> float:
+    """Measure how alike neighbouring cells are: Moran's I, about 0 for no likeness, at most about 1.
+
+    Parameters
+    ----------
+    raster : (n_rows, n_columns)
+        Values, such as Pearson residuals.
+    inside : (n_rows, n_columns) of bool
+        Cells of the area.
+    corners : bool
+        Whether cells that touch at a corner are neighbours (queen) or only at a side (rook).
+
+    Returns
+    -------
+    float
+        0 if no two cells are neighbours or all values are equal.
+
+    Raises
+    ------
+    InputError
+        If shapes differ or a value inside is not finite.
+
+    Notes
+    -----
+    ``I = (n / W) sum_ij w_ij z_i z_j / sum_i z_i^2`` with weight 1 for neighbours and z the value minus the mean of
+    the area [1]_. Without correlation its expectation is ``-1 / (n - 1)``.
+
+    References
+    ----------
+    .. [1] Moran, P. A. P. (1950). Notes on continuous stochastic phenomena. Biometrika 37.
+
+    Examples
+    --------
+    >>> board = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    >>> moran(board, board != 0, corners=False), round(moran(board, board != 0), 3)
+    (-1.0, -0.333)
+    """
+    area = np.asarray(inside, dtype=bool)
+    return _Neighbours(area).moran(_inside("raster", raster, area)[area], corners)
+
+
+class _Neighbours:
+    """The cells of an area on a line, with a gap after each row: a neighbour is a step of fixed length."""
+
+    def __init__(self, inside: NDArray[np.bool_]) -> None:
+        n_columns = inside.shape[1] + 1
+        self._spread = np.pad(inside, ((0, 0), (0, 1))).ravel()
+        self._sides, self._corners = (1, n_columns), (n_columns - 1, n_columns + 1)
+        mask = self._spread.astype(float)
+        self._n_pairs = {corners: self._pair_sum(mask, corners) for corners in (False, True)}
+
+    def _pair_sum(self, line: Floats, corners: bool) -> float:
+        steps = self._sides + (self._corners if corners else ())
+        return float(sum(line[:-step] @ line[step:] for step in steps if step < line.size))
+
+    def moran(self, values: Floats, corners: bool) -> float:
+        centred = values - values.mean()
+        squares, n_pairs = float(centred @ centred), self._n_pairs[corners]
+        if not n_pairs or squares <= 1e-24 * float(values @ values):
+            return 0.0
+        line = np.zeros(self._spread.size)
+        line[self._spread] = centred
+        return values.size * self._pair_sum(line, corners) / (n_pairs * squares)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedTest:
+    """A statistic, and what it is in data simulated from the fitted model.
+
+    Attributes
+    ----------
+    value : float
+    simulated : ndarray of float, shape (n_simulations,)
+    """
+
+    value: float
+    simulated: Floats
+
+    @property
+    def p_value(self) -> float:
+        """Share of simulations, the data counted among them, at least as large; never 0."""
+        above = np.count_nonzero(self.simulated >= self.value - 1e-12 * abs(self.value))
+        return float((1 + above) / (1 + self.simulated.size))
+
+
+def residual_tests(
+    counts: ArrayLike,
+    means: ArrayLike,
+    inside: ArrayLike,
+    *,
+    dispersion: float = 0.0,
+    n_parameters: int = 1,
+    n_simulations: int = 199,
+    random_state: int = 0,
+) -> dict[str, SimulatedTest]:
+    """Test the Pearson residuals of a model against data simulated from it.
+
+    Parameters
+    ----------
+    counts, means : (n_cells,)
+        Incidents, and what the model expects, in the order of the cells of `inside`; means greater than 0.
+    inside : (n_rows, n_columns) of bool
+        Cells of the area.
+    dispersion : float
+        Sigma of NB1, variance ``mean * (1 + sigma)``; 0 is Poisson.
+    n_parameters : int
+        Taken from the cells for the degrees of freedom.
+    n_simulations : int
+        Data sets drawn.
+    random_state : int
+        Seed.
+
+    Returns
+    -------
+    dict of str to SimulatedTest
+        "dispersion": Pearson's X2 over degrees of freedom; "queen" and "rook": Moran's I.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, or a mean is not greater than 0.
+
+    Notes
+    -----
+    A parametric bootstrap [1]_ from the fitted means. The level is fitted again to each data set, in the data as in
+    the simulations; coefficients are not: fitted again, Moran's I moves by less than a tenth of its spread (60
+    simulated cities, three columns, 1000 incidents). The dispersion of NB1 is not either, which leaves Moran's I as
+    it is and makes the test of X2 conservative there. NB1 counts are drawn as a Poisson number of clusters whose sizes
+    have a logarithmic distribution [2]_.
+
+    References
+    ----------
+    .. [1] Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application. Cambridge.
+    .. [2] Quenouille, M. H. (1949). A relation between the logarithmic, Poisson, and negative binomial series.
+       Biometrics 5.
+
+    Examples
+    --------
+    >>> tests = residual_tests([4, 5, 0, 1], [2.5] * 4, [[True] * 4], n_simulations=19)
+    >>> round(tests["dispersion"].value, 3), round(tests["rook"].value, 3)
+    (2.267, 0.098)
+    """
+    area = np.asarray(inside, dtype=bool)
+    y, mu = np.asarray(counts, dtype=np.float64), np.asarray(means, dtype=np.float64)
+    if area.ndim != 2 or y.shape != mu.shape or y.shape != (int(area.sum()),) or not y.size:
+        raise InputError(
+            f"Invalid counts {y.shape} or means {mu.shape}. There must be one of each for the {int(area.sum()):,} "
+            "cells of inside."
+        )
+    if not (np.isfinite(mu).all() and mu.min() > 0 and np.isfinite(y).all()):
+        raise InputError("Invalid counts or means. Counts must be finite and means greater than 0.")
+    sigma = check_number("dispersion", dispersion)
+    if sigma < 0:
+        raise InputError(f"Invalid dispersion {dispersion!r}. It must be 0 or more.")
+    generator = np.random.default_rng(random_state)
+    neighbours, freedom = _Neighbours(area), max(y.size - n_parameters, 1)
+    total, error = float(mu.sum()), np.sqrt(mu * (1 + sigma))
+
+    def statistics(sample: Floats) -> tuple[float, float, float]:
+        level = max(float(sample.sum()), 1.0) / total
+        pearson = (sample - level * mu) / (np.sqrt(level) * error)
+        square = float(pearson @ pearson) / freedom
+        return square, neighbours.moran(pearson, True), neighbours.moran(pearson, False)
+
+    n_simulations = check_count("n_simulations", n_simulations)
+    cumulated = np.cumsum(mu)
+    simulated = np.array([statistics(_draw(generator, cumulated, sigma)) for _ in range(n_simulations)]).T
+    return {
+        name: SimulatedTest(value, drawn)
+        for name, value, drawn in zip(("dispersion", "queen", "rook"), statistics(y), simulated, strict=True)
+    }
+
+
+def _draw(generator: np.random.Generator, cumulated: Floats, sigma: float) -> Floats:
+    """Draw the counts of all cells from their cumulated means: only as many numbers as there are incidents."""
+    clusters_per_incident = np.log1p(sigma) / sigma if sigma > 0 else 1.0
+    n_clusters = generator.poisson(cumulated[-1] * clusters_per_incident)
+    cells = np.searchsorted(cumulated, generator.uniform(0.0, cumulated[-1], n_clusters), side="right")
+    cells = np.minimum(cells, cumulated.size - 1)
+    sizes = generator.logseries(sigma / (1 + sigma), n_clusters) if sigma > 0 else None
+    return np.bincount(cells, weights=sizes, minlength=cumulated.size).astype(np.float64)
+
+
+def overdispersion_test(log_likelihood: float, poisson_log_likelihood: float) -> tuple[float, float]:
+    """Test a negative binomial against the Poisson model with the same columns.
+
+    Parameters
+    ----------
+    log_likelihood, poisson_log_likelihood : float
+        Of the two fits to the same counts.
+
+    Returns
+    -------
+    likelihood_ratio, p_value : float
+
+    Notes
+    -----
+    No overdispersion lies at the boundary of what the dispersion can be, so that ``p = P(chi2_1 > LR) / 2`` [1]_,
+    and 1 at LR = 0, where the two fits are one.
+
+    References
+    ----------
+    .. [1] Self, S. G. and Liang, K.-Y. (1987). Asymptotic properties of maximum likelihood estimators and likelihood
+       ratio tests under nonstandard conditions. Journal of the American Statistical Association 82.
+
+    Examples
+    --------
+    >>> [round(number, 3) for number in overdispersion_test(-1000.0, -1001.3529)]
+    [2.706, 0.05]
+    """
+    ratio = max(0.0, 2 * (log_likelihood - poisson_log_likelihood))
+    return ratio, float(chi2.sf(ratio, 1) / 2) if ratio > 0 else 1.0
+
+
+def collinearity(columns: ArrayLike) -> tuple[Floats, Floats]:
+    """Measure how much the columns of a model say the same.
+
+    Parameters
+    ----------
+    columns : (n_cells, n_columns)
+        Without intercept.
+
+    Returns
+    -------
+    inflation : ndarray of float, shape (n_columns,)
+        Variance inflation factors, 1 or more; infinite for a column that the others, or the intercept, make up.
+    correlation : ndarray of float, shape (n_columns, n_columns)
+        Correlations, 0 on the diagonal and with a constant column.
+
+    Notes
+    -----
+    The factor of a column is ``1 / (1 - R^2)`` of its regression on the others [1]_.
+
+    References
+    ----------
+    .. [1] Marquardt, D. W. (1970). Generalized inverses, ridge regression, biased linear estimation, and nonlinear
+       estimation. Technometrics 12.
+
+    Examples
+    --------
+    >>> inflation, correlation = collinearity([[0, 0], [0, 1], [1, 1], [1, 1]])
+    >>> inflation.round(3), correlation.round(3)[0, 1]
+    (array([1.5, 1.5]), np.float64(0.577))
+    """
+    values = np.asarray(columns, dtype=np.float64)
+    if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
+        raise InputError(f"Invalid columns {values.shape}. They must be a table of finite numbers.")
+    centred = values - values.mean(axis=0)
+    size = np.sqrt((centred**2).sum(axis=0))
+    unit = np.divide(centred, size, out=np.zeros_like(centred), where=size > 0)
+    correlation: Floats = unit.T @ unit
+    inflation = np.full(size.size, np.inf)
+    for column in range(size.size):
+        others = np.delete(np.arange(size.size), column)
+        own = correlation[others, column]
+        explained = float(own @ np.linalg.pinv(correlation[np.ix_(others, others)], hermitian=True) @ own)
+        if size[column] > 0 and explained < 1 - 1e-10:
+            inflation[column] = 1 / (1 - explained)
+    np.fill_diagonal(correlation, 0.0)
+    return inflation, correlation
