@@ -336,11 +336,13 @@ def test_bins_of_a_true_forecast_hold_what_they_say():
 
 
 def test_equal_expectations_share_a_bin(town):
-    """Ties are never split: a constant is one bin, and a forecast of two levels has two at most."""
+    """Ties are never split: a constant is one bin; a group lies where its middle does, not its start or end."""
     _, areas, counts = town
     assert calibration(areas, counts, areas).cells.tolist() == [700]
     two = np.where(np.arange(700) < 30, 9.0, 0.1)
     assert calibration(two, counts).cells.tolist() == [670, 30]
+    assert calibration([3, 5], [1, 1], n_bins=2).cells.tolist() == [1, 1]
+    assert calibration([1, 2, 3], [1, 1, 1], n_bins=2).cells.tolist() == [2, 1]
 
 
 def test_places_that_expect_nothing_are_in_the_lowest_bin():
@@ -359,6 +361,11 @@ def test_slope_is_statsmodels(town, power):
     found = calibration_slope(expected, counts)
     assert found == pytest.approx((theirs.params[1], theirs.bse[1]), rel=1e-7)
     assert calibration_slope(9 * expected, counts) == pytest.approx(found, rel=1e-9)
+
+
+def test_slopes_of_extreme_forecasts():
+    """Forecasts over 600 orders of magnitude neither overflow nor lose the slope: 0 by symmetry."""
+    assert calibration_slope([1e-300, 1, 1e300], [1, 1, 1]).value == pytest.approx(0, abs=1e-12)
 
 
 def test_slopes_at_the_limits():

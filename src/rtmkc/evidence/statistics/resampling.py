@@ -38,7 +38,7 @@ class BootstrapDraws:
     n_drawn: int
     """Draws made; those without an incident were not used."""
     n_blocks: int
-    """Blocks with incidents: with fewer than some twenty, intervals are too narrow."""
+    """Blocks with incidents; see the notes of `bootstrap_ratios` where they are few."""
 
     def intervals(self, *, level: float = 0.95) -> Intervals:
         """Return the percentile interval of each ratio."""
@@ -164,7 +164,12 @@ def bootstrap_ratios(
     -----
     Blocks are taken for independent of each other, cells within a block are not. A draw whose blocks hold no
     incident has no ratio: it is left out, for every statistic, and the percentiles are those of the others.
-    The flagged sets and the forecasts are held fixed: what varies is the incidents.
+    The flagged sets, their area and the forecasts are held fixed: what varies is the incidents.
+
+    In simulated cities of blocks that are alike, 95 % intervals of a hit rate held the true one in 81, 87, 91,
+    93 and 96 % with 5, 10, 20, 60 and 120 blocks, those of a difference in 89, 93, 94, 95 and 95 %. Where
+    known risk differs between blocks the interval of one model takes that for chance too and is wide (97 to 100 %);
+    the difference of two models alike does not.
 
     References
     ----------
