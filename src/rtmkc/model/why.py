@@ -1,34 +1,45 @@
 """Why here? RiskTerrainModel: relative-risk weights of the environment, and their recipes."""
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from rtmkc.checks import check_choice, check_count
-from rtmkc.engine.families import GlmFit
-from rtmkc.engine.path import PathFit, fit_path
-from rtmkc.engine.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
-from rtmkc.model.observations import Observations, check_together, observe
+from rtmkc.errors import InputError
+from rtmkc.model.folds import random_folds
+from rtmkc.model.guarded import Response, fit_guarded, gate_by_shifts, poisson_means
+from rtmkc.model.noise import Noise
+from rtmkc.model.observations import FEW_INCIDENTS, Observations, check_together, observe
+from rtmkc.model.plane import Plane
+from rtmkc.model.selection import Screen, Selection, select_columns
+from rtmkc.model.weights import (
+    IN_MODEL,
+    bic_table,
+    classic_weights,
+    guarded_weights,
+    runner_ups,
+    scored_columns,
+)
 from rtmkc.raster.candidates import Candidates, build_candidates
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
+from rtmkc.units import parse_length
 
-Method = Literal["classic"]
-MIN_INCIDENTS = 10
-"""Incidents a column must have inside and outside to carry a weight."""
+Method = Literal["guarded", "classic"]
 CLASSIC_INTERVAL = (
     "95 % Wald intervals of the final model: not corrected for the selection nor for clustered incidents, and "
     "therefore too narrow"
 )
-FAMILIES = {"poisson": "Poisson", "nb1": "negative binomial (NB1, variance = mean x (1 + sigma))"}
+GUARDED_INTERVAL = (
+    "95 % intervals calibrated by random shifts, for what a factor does in general (other periods, other cities like this) "
+    "and not only in these data"
+)
+EXPLORATORY = "exploratory only: {n} incidents, and below {least} no weight should be believed"
 
 
 class RiskTerrainModel(BaseEstimator):
@@ -39,15 +50,20 @@ class RiskTerrainModel(BaseEstimator):
 
     Parameters
     ----------
-    method : {"classic"}
-        The recipe. "classic" is the published RTMDx procedure: elastic-net Poisson screen by cross
-        validation, then bidirectional stepwise search by BIC for Poisson and NB1, the better BIC wins.
+    method : {"guarded", "classic"}
+        The recipe. "guarded": a working model by spatial-block cross validation and BIC; then every factor is left out
+        in turn and tested by random shifts against what the others leave over, all candidates together; weights allow
+        for patches of risk that no factor explains, and their intervals are calibrated by the same shifts. "classic" is the
+        published RTMDx procedure, for comparison: elastic-net Poisson screen by cross validation, then bidirectional
+        stepwise search by BIC for Poisson and NB1, the better BIC wins.
     l1_ratio : float
         Share of the lasso in the elastic net, greater than 0 and at most 1.
     n_lambdas : int
         Length of the penalty path.
     n_folds : int
-        Random folds of cells for the cross validation.
+        Folds of the cross validation: square blocks of cells (guarded), or random cells (classic).
+    fold_block : length
+        Side of the blocks; they are made larger once if patches of risk are longer than half of it.
     selection : {"minimum", "one_se"}
         Penalty taken from the cross validation.
     random_state : int
@@ -56,22 +72,33 @@ class RiskTerrainModel(BaseEstimator):
     Attributes
     ----------
     weights_ : DataFrame
-        One row a factor: factor, kind, influence_m, coef, se, rrv, lower, upper, n_cells, n_inside
-        (incidents in flagged cells), status and reason. A factor that is not in the model has its reason.
+        One row a factor: factor, kind, influence_m, extent_set (the kinds and distances not told from the best), coef,
+        se, rrv, lower, upper (95 %), inflation (how many times wider than the naive interval), design_effect,
+        shift_p, adjusted_p (for all candidates together), n_effective_shifts, n_cells, n_inside (incidents in flagged
+        cells), status ("in the model", "not in the model", "not decided") and reason.
     rrs_ : ndarray, shape (n_cells,)
         Relative risk score: product of the RRVs of the factors present, lowest cell = 1.
     flags_ : DataFrame of bool, one column a factor in the model
         Which cells each factor marks.
+    covariance_ : DataFrame
+        Of the coefficients of the factors in the model, without the calibration by shifts.
     family_ : {"poisson", "nb1"}
+        Of classic weights; guarded weights are Poisson means with correlated noise.
     intercept_ : float
         Log expected incidents in a cell without any factor (and exposure 1), over the period.
     dispersion_ : float or None
         Sigma of NB1.
+    noise_ : Noise or None
+        Patches of risk around the guarded weights: variance, range (cells), and the nugget of single cells.
+    fold_block_m_ : float or None
+        Side of the blocks that were used, in metres.
     bic_ : DataFrame
         BIC of both families and of the null models; n is the number of cells, sigma is counted.
     runner_ups_ : DataFrame
-        Other kinds and distances of the factors in the model, with the BIC of the model that has them instead. One
-        below 0 would be better: the published search does not exchange columns.
+        Other kinds and distances of the factors that the search by BIC chose, with the BIC of the model that has them
+        instead. One below 0 would be better: the published search does not exchange columns.
+    columns_ : DataFrame
+        Every candidate column with its score: how well it fits, in standard deviations over all shifts.
     candidates_, path_, observations_, notes_
         What was tried, the penalty path (None if no column has enough incidents), the data, and what was decided.
     n_kept_ : int
@@ -80,22 +107,25 @@ class RiskTerrainModel(BaseEstimator):
     Notes
     -----
     RRV = exp(coef). RRS = exp(sum of the coefficients of the factors present), divided by its minimum.
-    The procedure follows Caplan, Kennedy and Piza (2013); details it does not document (folds, penalty
-    sequence, minimum or one standard error) are parameters here.
+    "classic" follows Caplan, Kennedy and Piza (2013); details it does not document (folds, penalty
+    sequence, minimum or one standard error) are parameters here. "guarded" joins the random shift test of Mrkvicka et al.
+    (2021), the step-down maximum of Westfall and Young (1993) and the quasi-likelihood of Guan et al. (2015); that they
+    hold together rests on simulations, which are in the documentation.
 
     Examples
     --------
-    >>> RiskTerrainModel("classic").get_params()["n_folds"]
-    5
+    >>> RiskTerrainModel().get_params()["method"]
+    'guarded'
     """
 
     def __init__(
         self,
-        method: Method,
+        method: Method = "guarded",
         *,
         l1_ratio: float = 0.5,
         n_lambdas: int = 100,
         n_folds: int = 5,
+        fold_block: float | str = "1.5 km",
         selection: Literal["minimum", "one_se"] = "minimum",
         random_state: int = 0,
     ) -> None:
@@ -103,6 +133,7 @@ class RiskTerrainModel(BaseEstimator):
         self.l1_ratio = l1_ratio
         self.n_lambdas = n_lambdas
         self.n_folds = n_folds
+        self.fold_block = fold_block
         self.selection = selection
         self.random_state = random_state
 
@@ -128,9 +159,9 @@ class RiskTerrainModel(BaseEstimator):
         incidents : Layer, path, GeoDataFrame, DataFrame or Observations
             Points.
         exposure : Exposure or cell vector, optional
-            Enters as log offset.
+            Enters as log offset, or as the covariate that the `Exposure` says it is (guarded only).
         folds : ndarray of int, shape (n_cells,), optional
-            Fold of each cell; default random.
+            Fold of each cell, instead of the method's own.
         allow_later_factors : bool
             Fit although factor data reach into the period of the incidents, and say so.
         progress : callable, optional
@@ -148,147 +179,139 @@ class RiskTerrainModel(BaseEstimator):
         """
         check_choice("method", self.method, get_args(Method))
         check_choice("selection", self.selection, ("minimum", "one_se"))
+        check_count("n_folds", self.n_folds, minimum=2)
         observations = observe(grid, incidents, exposure=exposure)
         candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
-        timing = check_together(grid, candidates, observations, allow_later=allow_later_factors)
-        if folds is None:
-            folds = random_folds(
-                grid.n_cells, check_count("n_folds", self.n_folds, minimum=2), self.random_state
-            )
-        fitted = fit_classic(self, candidates, observations, folds, progress)
+        self.timing_ = check_together(grid, candidates, observations, allow_later=allow_later_factors)
+        self.candidates_, self.observations_ = candidates, observations
+        folds = None if folds is None else _check_folds(folds, grid)
+        fit = self._fit_classic if self.method == "classic" else self._fit_guarded
+        columns, interval = fit(folds, progress)
 
-        self.candidates_ = candidates
-        self.observations_ = observations
-        self.path_ = fitted.path
-        self.n_kept_ = len(fitted.kept)
-        self.family_ = fitted.chosen.fit.family
-        self.intercept_ = float(fitted.chosen.fit.intercept)
-        log_dispersion = fitted.chosen.fit.log_dispersion
-        self.dispersion_ = None if log_dispersion is None else float(np.exp(log_dispersion))
-        self.bic_ = pd.DataFrame(
-            {
-                "family": list(fitted.searches),
-                "bic": [search.bic for search in fitted.searches.values()],
-                "null_bic": [search.null_bic for search in fitted.searches.values()],
-                "n_factors": [len(search.columns) for search in fitted.searches.values()],
-            }
-        )
-        self.weights_ = _weights_table(candidates, observations, fitted)
-        self.runner_ups_ = _runner_ups(candidates, fitted.chosen)
-        chosen = fitted.chosen.columns
+        in_model = self.weights_.loc[self.weights_["status"] == IN_MODEL].set_index("factor")
+        names = [str(candidates.columns["factor"].iloc[column]) for column in columns]
         self.flags_ = pd.DataFrame(
-            {candidates.columns["factor"].iloc[column]: candidates.column(column) for column in chosen},
+            {name: candidates.column(column) for name, column in zip(names, columns, strict=True)},
             index=pd.RangeIndex(grid.n_cells, name="cell_id"),
         )
-        self.rrs_ = relative_risk_score(self.flags_.to_numpy(), fitted.chosen.fit.coef)
+        self.covariance_ = pd.DataFrame(self._covariance, index=names, columns=names)
+        self.rrs_ = relative_risk_score(self.flags_.to_numpy(), in_model["coef"][names].to_numpy(dtype=float))
+        few = observations.n_incidents < FEW_INCIDENTS
         self.notes_ = (
             *grid.notes,
             *candidates.notes,
-            timing,
+            self.timing_,
             observations.exposure.statement,
-            CLASSIC_INTERVAL,
+            *([EXPLORATORY.format(n=observations.n_incidents, least=FEW_INCIDENTS)] if few else []),
+            interval,
         )
-        self.timing_ = timing
         return self
+
+    def _fit_classic(
+        self, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
+    ) -> tuple[tuple[int, ...], str]:
+        """The published procedure, on whole cells; shifts only comment on it."""
+        candidates, observations = self.candidates_, self.observations_
+        exposure = observations.exposure
+        if exposure.role == "covariate":
+            raise InputError(
+                "Invalid exposure with role 'covariate'. The classic procedure has no covariates; use "
+                "method='guarded', or the exposure as an offset."
+            )
+        offset = None if np.all(exposure.values == 1.0) else np.log(exposure.values)
+        if folds is None:
+            folds = random_folds(candidates.grid.n_cells, self.n_folds, self.random_state)
+        selection = select_columns(
+            self._screen(), candidates, observations.counts, offset, folds, swaps=False, progress=progress
+        )
+        response = _response(observations, np.zeros(candidates.grid.n_cells) if offset is None else offset)
+        chosen = selection.chosen
+        gate = gate_by_shifts(Plane(candidates.grid), candidates, chosen.columns, response)
+        self._keep(selection)
+        self.weights_ = classic_weights(candidates, observations.counts, selection, gate)
+        self.columns_ = scored_columns(candidates, gate, chosen.columns)
+        self.family_, self.intercept_ = chosen.fit.family, float(chosen.fit.intercept)
+        log_dispersion = chosen.fit.log_dispersion
+        self.dispersion_ = None if log_dispersion is None else float(np.exp(log_dispersion))
+        self.noise_: Noise | None = None
+        self.fold_block_m_: float | None = None
+        self._covariance = chosen.fit.covariance[1 : 1 + len(chosen.columns), 1 : 1 + len(chosen.columns)]
+        design = Design(candidates.codes, candidates.tables)
+        effect = design.dense(chosen.columns) @ chosen.fit.coef
+        self._means: np.ndarray = np.exp(chosen.fit.intercept + effect) * exposure.values
+        return chosen.columns, CLASSIC_INTERVAL
+
+    def _fit_guarded(
+        self, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
+    ) -> tuple[tuple[int, ...], str]:
+        """The recipe of `rtmkc.model.guarded`; the share of a cell inside the area is part of its exposure."""
+        candidates, observations = self.candidates_, self.observations_
+        grid, exposure = candidates.grid, observations.exposure
+        log_exposure = np.log(exposure.values)
+        if exposure.role == "covariate":
+            covariates = np.column_stack([log_exposure, log_exposure**2])
+            response = _response(observations, np.log(grid.share), covariates)
+        else:
+            response = _response(observations, np.log(grid.share) + log_exposure)
+        fitted = fit_guarded(
+            self._screen(),
+            candidates,
+            response,
+            n_folds=self.n_folds,
+            fold_block=parse_length(self.fold_block, name="fold_block", block_length=grid.block_length),
+            random_state=self.random_state,
+            folds=folds,
+            progress=progress,
+        )
+        self._keep(fitted.selection)
+        self.weights_ = guarded_weights(candidates, observations.counts, fitted)
+        self.columns_ = scored_columns(candidates, fitted.gate, fitted.columns)
+        self.family_, self.dispersion_ = "poisson", None
+        self.fold_block_m_ = None if folds is not None else fitted.block_side
+        final = fitted.final
+        self.noise_ = None if final is None else final.noise
+        self.intercept_ = float(fitted.naive.intercept) if final is None else final.intercept
+        self._covariance = np.zeros((0, 0)) if final is None else final.covariance
+        if final is None:
+            self._means = poisson_means(Design(candidates.codes, candidates.tables), (), response)[1]
+        else:
+            self._means = final.means
+        return fitted.columns, GUARDED_INTERVAL
+
+    def _screen(self) -> Screen:
+        return Screen(self.l1_ratio, self.n_lambdas, self.selection)
+
+    def _keep(self, selection: Selection) -> None:
+        """Keep what screen and search found, which both methods begin with."""
+        self.path_, self.n_kept_ = selection.path, len(selection.kept)
+        self.bic_ = bic_table(selection.searches)
+        self.runner_ups_ = runner_ups(self.candidates_, selection)
 
     def predict(self) -> np.ndarray:
         """Return the expected incidents of each cell over the period of the data; shape (n_cells,)."""
         check_is_fitted(self)
-        coef = self.weights_.set_index("factor")["coef"][self.flags_.columns].to_numpy(dtype=float)
-        eta = self.intercept_ + self.flags_.to_numpy(dtype=float) @ coef
-        return np.exp(eta) * self.observations_.exposure.values
+        return self._means
 
 
-@dataclass(frozen=True, eq=False)
-class ClassicFit:
-    """What the classic recipe found, step by step."""
-
-    usable: np.ndarray
-    path: PathFit | None
-    kept: np.ndarray
-    searches: dict[str, StepwiseFit]
-    chosen: StepwiseFit
+def _response(
+    observations: Observations, offset: np.ndarray, covariates: np.ndarray | None = None
+) -> Response:
+    none = np.zeros((len(offset), 0))
+    return Response(observations.counts.astype(float), offset, none if covariates is None else covariates)
 
 
-def fit_classic(
-    model: RiskTerrainModel,
-    candidates: Candidates,
-    observations: Observations,
-    folds: np.ndarray,
-    progress: Callable[[int, int], None] | None = None,
-) -> ClassicFit:
-    """The published procedure: screen by a cross-validated elastic net, then search by BIC."""
-    design = Design(candidates.codes, candidates.tables)
-    counts = observations.counts.astype(float)
-    exposure = observations.exposure.values
-    offset = None if np.all(exposure == 1.0) else np.log(exposure)
-    lower, upper = sign_bounds(candidates)
-
-    usable = enough_incidents(design, counts)
-    path, kept = None, np.zeros(0, dtype=np.int64)
-    if usable.any():
-        path = fit_path(
-            design,
-            counts,
-            offset=offset,
-            folds=folds,
-            l1_ratio=model.l1_ratio,
-            n_lambdas=model.n_lambdas,
-            lower=np.where(usable, lower, 0.0),
-            upper=np.where(usable, upper, 0.0),
-            n_threads=os.cpu_count() or 1,
-            progress=progress,
+def _check_folds(folds: Any, grid: Grid) -> np.ndarray:
+    numbers = np.asarray(folds)
+    if (
+        numbers.shape != (grid.n_cells,)
+        or not np.issubdtype(numbers.dtype, np.integer)
+        or len(np.unique(numbers)) < 2
+    ):
+        raise InputError(
+            f"Invalid folds of shape {numbers.shape} and type {numbers.dtype}. Give the number of a fold for each of the "
+            f"{grid.n_cells:,} cells, and at least two folds."
         )
-        kept = np.flatnonzero(path.coefs[path.best if model.selection == "minimum" else path.one_se])
-    groups = pd.factorize(candidates.columns["factor"])[0]
-    searches = {
-        family: search_bic(
-            design,
-            counts,
-            family=family,
-            groups=groups,
-            candidates=kept,
-            lower=lower,
-            upper=upper,
-            offset=offset,
-            swaps=False,  # the published search adds and removes
-        )
-        for family in FAMILIES
-    }
-    best = min(searches, key=lambda family: searches[family].bic)
-    if searches[best].fit.family == "poisson":
-        best = "poisson"  # dispersion at its boundary: NB1 is the Poisson model with a parameter too many
-    return ClassicFit(usable, path, kept, searches, searches[best])
-
-
-def random_folds(n_cells: int, n_folds: int, seed: int) -> np.ndarray:
-    """Return a fold for each cell, sizes equal to within one, shuffled by the seed."""
-    return check_random_state(seed).permutation(np.arange(n_cells) % n_folds)
-
-
-def sign_bounds(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lower and upper bounds of the coefficients that the factors' directions allow."""
-    direction = candidates.columns["direction"].to_numpy()
-    return np.where(direction == "aggravating", 0.0, -np.inf), np.where(
-        direction == "protective", 0.0, np.inf
-    )
-
-
-def enough_incidents(design: Design, counts: np.ndarray) -> np.ndarray:
-    """Return which columns have at least `MIN_INCIDENTS` incidents both inside and outside."""
-    inside = incidents_inside(design, counts)
-    return np.minimum(inside, counts.sum() - inside) >= MIN_INCIDENTS
-
-
-def incidents_inside(design: Design, counts: np.ndarray) -> np.ndarray:
-    """Return the incidents in the flagged cells of every column; shape (n_columns,)."""
-    return np.concatenate(
-        [
-            table.T @ np.bincount(codes, weights=counts, minlength=len(table))
-            for codes, table in zip(design.codes, design.tables, strict=True)
-        ]
-        or [np.zeros(0)]
-    )
+    return numbers
 
 
 def relative_risk_score(flags: np.ndarray, coef: np.ndarray) -> np.ndarray:
@@ -312,72 +335,3 @@ def relative_risk_score(flags: np.ndarray, coef: np.ndarray) -> np.ndarray:
     """
     score = np.asarray(flags, dtype=float) @ np.asarray(coef, dtype=float)
     return np.exp(score - score.min())
-
-
-def _weights_table(candidates: Candidates, observations: Observations, fitted: ClassicFit) -> pd.DataFrame:
-    columns, fit = candidates.columns, fitted.chosen.fit
-    inside = incidents_inside(Design(candidates.codes, candidates.tables), observations.counts.astype(float))
-    chosen = {
-        columns["factor"].iloc[column]: position for position, column in enumerate(fitted.chosen.columns)
-    }
-    rows: list[dict[str, Any]] = []
-    for factor in candidates.factors:
-        position = chosen.get(factor.name)
-        row: dict[str, Any] = {"factor": factor.name}
-        if position is None:
-            row |= {"status": "not in the model", "reason": _why_not(factor.name, candidates, fitted)}
-        else:
-            column = fitted.chosen.columns[position]
-            row |= _weight(fit, position) | {
-                "kind": columns["kind"].iloc[column],
-                "influence_m": columns["influence_m"].iloc[column],
-                "n_cells": columns["n_cells"].iloc[column],
-                "n_inside": int(inside[column]),
-                "status": "in the model",
-                "reason": "entered the model by BIC",
-            }
-        rows.append(row)
-    names = ["factor", "kind", "influence_m", "coef", "se", "rrv", "lower", "upper", "n_cells", "n_inside"]
-    table = pd.DataFrame(rows, columns=[*names, "status", "reason"])
-    return table.sort_values("coef", ascending=False, key=abs, kind="stable", ignore_index=True)
-
-
-def _weight(fit: GlmFit, position: int) -> dict[str, float]:
-    coef = float(fit.coef[position])
-    error = float(fit.standard_errors[position + 1])  # the intercept comes first
-    return {
-        "coef": coef,
-        "se": error,
-        "rrv": float(np.exp(coef)),
-        "lower": float(np.exp(coef - 1.959963984540054 * error)),
-        "upper": float(np.exp(coef + 1.959963984540054 * error)),
-    }
-
-
-def _why_not(factor: str, candidates: Candidates, fitted: ClassicFit) -> str:
-    own = np.flatnonzero(candidates.columns["factor"] == factor)
-    if not own.size:
-        reasons = candidates.dropped.loc[candidates.dropped["factor"] == factor, "reason"]
-        return f"every column was dropped ({reasons.iloc[0]})" if len(reasons) else "it has no column"
-    if not fitted.usable[own].any():
-        return f"every column has fewer than {MIN_INCIDENTS} incidents inside or outside"
-    if not np.isin(own, fitted.kept).any():
-        return "the cross-validated elastic net kept none of its columns"
-    return "the model is better without it, by BIC"
-
-
-def _runner_ups(candidates: Candidates, chosen: StepwiseFit) -> pd.DataFrame:
-    columns = candidates.columns
-    rows = [
-        {
-            "factor": columns["factor"].iloc[column],
-            "kind": columns["kind"].iloc[rival],
-            "influence_m": columns["influence_m"].iloc[rival],
-            "bic": bic,
-            "bic_above_chosen": bic - chosen.bic,
-        }
-        for column in chosen.columns
-        for rival, bic in chosen.runner_ups[column]
-    ]
-    table = pd.DataFrame(rows, columns=["factor", "kind", "influence_m", "bic", "bic_above_chosen"])
-    return table.sort_values(["factor", "bic"], kind="stable", ignore_index=True)

@@ -1,11 +1,11 @@
-"""Exposure: how much of the city there is in each cell, as the offset of a model."""
+"""Exposure: how much of the city there is in each cell, which weights are adjusted for."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from rtmkc.checks import check_share
+from rtmkc.checks import check_choice, check_share
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
@@ -15,7 +15,9 @@ from rtmkc.raster.pixels import measure_raster
 from rtmkc.raster.surfaces import quartic_density
 from rtmkc.units import format_length, parse_length
 
+Role = Literal["offset", "covariate"]
 NO_EXPOSURE = "not adjusted for how busy places are"
+AS_COVARIATE = "as a covariate: how much it matters is fitted, log and log squared"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,9 @@ class Exposure:
         Radius of the quartic kernel; it plays no part for a raster.
     floor : float
         Cells below this share of the mean are lifted to it, so that no place is declared riskless.
+    role : {"offset", "covariate"}
+        Offset: twice the exposure, twice the incidents, as is right for an amount of what is at risk. Covariate: a
+        stand-in for how busy a place is; what it does is fitted as ``exp(a log E + b (log E)^2)``.
 
     Examples
     --------
@@ -44,6 +49,10 @@ class Exposure:
     name: str = "exposure"
     bandwidth: float | str = "2 blocks"
     floor: float = 0.05
+    role: Role = "offset"
+
+    def __post_init__(self) -> None:
+        check_choice(f"role of exposure {self.name!r}", self.role, get_args(Role))
 
     def measure(self, grid: Grid) -> "MeasuredExposure":
         """Measure the exposure on a grid.
@@ -68,8 +77,9 @@ class Exposure:
         return MeasuredExposure(
             values,
             f"adjusted for exposure: density of {self.name} (n = {len(layer):,}, quartic kernel of "
-            f"{format_length(bandwidth)}; {lifted})",
+            f"{format_length(bandwidth)}; {lifted})" + self._as_role(),
             layer.ledger,
+            self.role,
         )
 
     def _measure_raster(self, grid: Grid) -> "MeasuredExposure":
@@ -85,9 +95,13 @@ class Exposure:
         return MeasuredExposure(
             values,
             f"adjusted for exposure: {self.name} (raster of {len(measured.layer):,} pixels, {measured.amount.sum():,.6g} "
-            f"shared among the cells by area; {lifted})",
+            f"shared among the cells by area; {lifted})" + self._as_role(),
             measured.layer.ledger,
+            self.role,
         )
+
+    def _as_role(self) -> str:
+        return "" if self.role == "offset" else f", {AS_COVARIATE}"
 
 
 def _lift(amounts: np.ndarray, floor: float) -> tuple[np.ndarray, str]:
@@ -101,11 +115,12 @@ def _lift(amounts: np.ndarray, floor: float) -> tuple[np.ndarray, str]:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredExposure:
-    """A cell vector of mean 1, the sentence that says what it is, and the ledger of its layer if it has one."""
+    """A cell vector of mean 1, the sentence that says what it is, the ledger of its layer if it has one, and its role."""
 
     values: np.ndarray
     statement: str
     ledger: Ledger | None = None
+    role: Role = "offset"
 
 
 def measure_exposure(grid: Grid, exposure: Any) -> MeasuredExposure:

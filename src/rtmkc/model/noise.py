@@ -1,0 +1,227 @@
+"""Patches of risk that no factor explains: how strong and how wide they are, and weights that allow for them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmkc.evidence.statistics.diagnostics import correlogram, fit_range
+from rtmkc.model.plane import Plane, Spectrum
+
+Floats = NDArray[np.floating]
+
+LONGEST_LAG = 40
+"""Cells; beyond it, and beyond a quarter of the shorter side, pairs say more of the city's shape than of patches."""
+DIGITS = 3
+"""Variance and range are kept to three decimals: finer than data can tell, and the same however sums are ordered."""
+TOLERANCE = 1e-12
+MAX_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a model leaves over, relative to its means.
+
+    Attributes
+    ----------
+    variance, range_cells : float
+        Of a log-Gaussian field with covariance ``variance exp(-distance / range)``; 0 and 0 without patches.
+    nugget : float
+        Relative variance of single cells beyond that and beyond chance: addresses of their own.
+    """
+
+    variance: float
+    range_cells: float
+    nugget: float
+
+
+def measure_noise(plane: Plane, counts: Floats, means: Floats) -> Noise:
+    """Estimate the noise that counts show around means, both (n_cells,)."""
+    grid = plane.grid
+    lag = int(np.clip(plane.short_side // 4, 2, LONGEST_LAG))
+    residuals, expected = (grid.to_raster(vector, fill=0.0) for vector in (counts - means, means))
+    variance, range_cells = fit_range(correlogram(residuals, expected, grid.inside, lag))
+    variance, range_cells = round(variance, DIGITS), round(range_cells, DIGITS)
+    single = float(((counts - means) ** 2 - means).sum() / (means**2).sum())
+    return Noise(variance, range_cells, round(max(0.0, single - float(np.expm1(variance))), DIGITS))
+
+
+@dataclass(frozen=True, eq=False)
+class Whitened:
+    """What the shift statistic is made of.
+
+    Attributes
+    ----------
+    residual, weight : ndarray, shape (n_cells,)
+        Inverse covariance times the relative residuals, and times 1; without patches the plain residuals and means.
+    filter : ndarray
+        Spectrum of the inverse covariance of an average cell.
+    """
+
+    residual: Floats
+    weight: Floats
+    filter: Spectrum
+
+
+class Whitener:
+    """The inverse covariance of relative residuals ``(y - mean) / mean``, applied without being formed.
+
+    The covariance is ``1 / mean + nugget`` on the diagonal (chance, and addresses of their own) plus
+    ``exp(variance exp(-d / range)) - 1`` between cells; without patches the inverse is diagonal.
+    """
+
+    def __init__(self, plane: Plane, means: Floats, noise: Noise) -> None:
+        self._plane = plane
+        self._diagonal = 1.0 / means + noise.nugget
+        self._kernel: Spectrum | None = None
+        if noise.variance > 0:
+            covariance = np.expm1(noise.variance * np.exp(-plane.distance / noise.range_cells))
+            # A covariance on a torus may have eigenvalues that are barely negative: none may be.
+            self._kernel = np.maximum(plane.transform(covariance).real, 0.0).astype(np.complex128)
+
+    def whiten(self, counts: Floats, means: Floats) -> Whitened:
+        """Whiten the residuals of counts around means."""
+        kernel = np.zeros(1) if self._kernel is None else self._kernel
+        spectrum = np.broadcast_to(1.0 / (self._diagonal.mean() + kernel), self._plane.spectrum_shape)
+        return Whitened(
+            self.solve((counts - means) / means), self.solve(np.ones_like(means)), spectrum.astype(complex)
+        )
+
+    def solve(self, vector: Floats) -> Floats:
+        """Return the inverse covariance times a cell vector, by conjugate gradients."""
+        diagonal, kernel = self._diagonal, self._kernel
+        if kernel is None:
+            return vector / diagonal
+        solution, left = np.zeros_like(vector), vector.copy()
+        scaled = left / diagonal
+        direction, size = scaled.copy(), float(left @ scaled)
+        enough = TOLERANCE**2 * size
+        for _ in range(MAX_STEPS):
+            if size <= enough:
+                break
+            image = diagonal * direction + self._plane.convolve(direction, kernel)
+            step = size / float(direction @ image)
+            solution += step * direction
+            left -= step * image
+            scaled = left / diagonal
+            before, size = size, float(left @ scaled)
+            direction = scaled + (size / before) * direction
+        return solution
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseFit:
+    """Weights that allow for patches of risk.
+
+    Attributes
+    ----------
+    intercept : float
+        Such that expected incidents sum to those observed.
+    coef, standard_errors : ndarray, shape (n_columns,)
+        Log relative risk values, and their model-based standard errors.
+    covariance : ndarray, shape (n_columns, n_columns)
+    means : ndarray, shape (n_cells,)
+    noise : Noise
+    whitened : Whitened
+    information : ndarray, shape (n_columns,)
+        Information on each column if nothing else but the intercept were in the model.
+    """
+
+    intercept: float
+    coef: Floats
+    standard_errors: Floats
+    covariance: Floats = field(repr=False)
+    means: Floats = field(repr=False)
+    noise: Noise
+    whitened: Whitened = field(repr=False)
+    information: Floats = field(repr=False)
+
+
+def fit_with_noise(
+    plane: Plane, matrix: Floats, covariates: Floats, counts: Floats, offset: Floats, start: Floats
+) -> NoiseFit:
+    """Fit log-linear means to counts whose noise is correlated in space.
+
+    Parameters
+    ----------
+    plane : Plane
+    matrix : (n_cells, n_columns)
+        Columns without intercept.
+    covariates : (n_cells, n_covariates)
+        What is adjusted for besides; it gets no weight.
+    counts, offset : (n_cells,)
+        Incidents, and log exposure.
+    start : (n_cells,)
+        Means of the Poisson fit of all of them.
+
+    Returns
+    -------
+    NoiseFit
+
+    Notes
+    -----
+    Solves ``X' S^-1 (y - m) / m = 0`` where ``m S m`` is the covariance of the counts: a generalised estimating
+    equation [1]_, whose weights are nearly optimal for a log-Gaussian Cox process [2]_. S comes from the residuals of
+    the start, and once more from those of its solution.
+
+    References
+    ----------
+    .. [1] Liang, K.-Y. and Zeger, S. L. (1986). Longitudinal data analysis using generalized linear models.
+       Biometrika 73.
+    .. [2] Guan, Y., Jalilian, A. and Waagepetersen, R. (2015). Quasi-likelihood for spatial point processes.
+       Journal of the Royal Statistical Society B 77.
+    """
+    n_columns = matrix.shape[1]
+    columns = np.column_stack([np.ones(len(counts)), matrix, covariates])
+    point: Floats = np.linalg.lstsq(columns, np.log(start) - offset, rcond=None)[0]
+    means = start
+    for _ in range(2):
+        noise = measure_noise(plane, counts, means)
+        whitener = Whitener(plane, means, noise)
+        weighted = np.column_stack([whitener.solve(column) for column in columns.T])
+        point = _solve_equation(columns, weighted, counts, offset, point)
+        means = np.exp(columns @ point + offset)
+    information = columns.T @ weighted
+    weights = slice(1, 1 + n_columns)
+    covariance = np.linalg.inv(information)[weights, weights]
+    alone = (np.diag(information) - information[0] ** 2 / information[0, 0])[weights]
+    raised = float(np.log(counts.sum() / means.sum()))
+    return NoiseFit(
+        float(point[0]) + raised,
+        point[weights],
+        np.sqrt(np.diag(covariance)),
+        covariance,
+        means * np.exp(raised),
+        noise,
+        whitener.whiten(counts, means),
+        alone,
+    )
+
+
+def _solve_equation(
+    columns: Floats, weighted: Floats, counts: Floats, offset: Floats, start: Floats
+) -> Floats:
+    """Find where the weighted relative residuals vanish: Newton steps, shortened as long as they do not help."""
+
+    def score(at: Floats) -> tuple[Floats, Floats]:
+        relative = counts / np.exp(columns @ at + offset)
+        return weighted.T @ (relative - 1.0), weighted.T @ (relative[:, None] * columns)
+
+    point = start
+    value, slope = score(point)
+    metric = np.linalg.inv(columns.T @ weighted)
+    for _ in range(100):
+        step = np.linalg.solve(slope, value)
+        step *= min(1.0, 1.0 / np.abs(step).max(initial=1e-300))
+        error = float(value @ metric @ value)
+        for _ in range(20):
+            trial_value, trial_slope = score(point + step)
+            if float(trial_value @ metric @ trial_value) < error:
+                break
+            step = step / 2
+        else:
+            break  # rounding is all that is left
+        point, value, slope = point + step, trial_value, trial_slope
+        if np.abs(step).max() < 1e-12:
+            break
+    return point
