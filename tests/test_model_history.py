@@ -7,6 +7,7 @@ from scipy.ndimage import correlate1d
 from scipy.stats import nbinom, poisson
 
 import rtmkc as rtm
+from rtmkc.model.ages import both_ways
 from rtmkc.model.history import fit_history
 from rtmkc.model.kernels import smooth
 from rtmkc.model.where import predictive_interval
@@ -25,7 +26,7 @@ def plain_history(grid, base, counts, tempering, strengths):
     """The recipe written out: kernels as rasters, one line a step."""
     current = base**tempering
     current = current / current.sum() * counts.sum()
-    for width, strength in zip((4.0, 1.0, 0.0), strengths, strict=True):
+    for width, strength in zip((5.0, 1.25, 0.0), strengths, strict=True):
         if width:
             taps = np.exp(-0.5 * (np.arange(-int(4 * width), int(4 * width) + 1) / width) ** 2)
 
@@ -66,7 +67,7 @@ def test_the_surface_is_the_written_out_recipe(grid):
     risk, rng = simulated(grid, 1)
     counts = rng.poisson(risk)
     half = rng.binomial(counts, 0.5)
-    history = fit_history(grid, np.sqrt(risk), counts, [half])
+    history = fit_history(grid, np.sqrt(risk), counts, both_ways([half], counts))
     oracle = plain_history(grid, np.sqrt(risk), counts, history.tempering, history.strengths)
     np.testing.assert_allclose(history.base * np.prod(history.multipliers, axis=0), oracle, rtol=1e-10)
     assert history.base.sum() == pytest.approx(counts.sum())
@@ -86,7 +87,7 @@ def test_the_fit_is_no_worse_than_a_search_over_a_lattice(grid):
             value -= predicted @ np.log(current / current.sum())
         return value
 
-    history = fit_history(grid, base, counts, [half])
+    history = fit_history(grid, base, counts, both_ways([half], counts))
     lattice = min(
         loss(tempering, (wide, narrow, own))
         for tempering in (0.5, 1.0, 1.5)
@@ -101,7 +102,7 @@ def test_history_that_repeats_by_chance_alone_is_switched_off(grid):
     """When the base is the truth and counts are Poisson, the strengths grow and the multipliers stay near 1."""
     risk, rng = simulated(grid, 3)
     counts = rng.poisson(risk * 3)
-    history = fit_history(grid, risk, counts, [rng.binomial(counts, 0.5)])
+    history = fit_history(grid, risk, counts, both_ways([rng.binomial(counts, 0.5)], counts))
     assert history.tempering == pytest.approx(1.0, abs=0.15)
     total = np.prod(history.multipliers, axis=0)
     assert np.average(np.abs(np.log(total)), weights=risk) < 0.12
@@ -112,7 +113,7 @@ def test_history_finds_what_the_base_does_not_know(grid):
     risk, rng = simulated(grid, 4)
     risk = risk**2 / (risk**2).sum() * 1500
     counts = rng.poisson(risk)
-    history = fit_history(grid, np.ones(grid.n_cells), counts, [rng.binomial(counts, 0.5)])
+    history = fit_history(grid, np.ones(grid.n_cells), counts, both_ways([rng.binomial(counts, 0.5)], counts))
     assert history.tempering == 1.0
     found = history.base * np.prod(history.multipliers, axis=0)
     unexplained = [1 - np.corrcoef(surface, risk)[0, 1] ** 2 for surface in (found, counts)]
@@ -123,7 +124,7 @@ def test_no_incidents_in_a_half_leaves_the_start_values(grid):
     """One incident cannot be halved: the multipliers are still finite and positive."""
     counts = np.zeros(grid.n_cells, dtype=int)
     counts[50] = 1
-    history = fit_history(grid, np.ones(grid.n_cells), counts, [np.zeros(grid.n_cells)])
+    history = fit_history(grid, np.ones(grid.n_cells), counts, both_ways([np.zeros(grid.n_cells)], counts))
     assert np.all(history.multipliers > 0)
     assert np.all(np.isfinite(history.multipliers))
 

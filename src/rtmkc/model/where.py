@@ -1,6 +1,5 @@
 """Where next? RiskForecast: expected incidents, from curves of the environment times local history."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,21 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from rtmkc.checks import check_count
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.sweeps import Design
+from rtmkc.model.ages import split_halves, whole_past
+from rtmkc.model.folds import block_folds
 from rtmkc.model.history import fit_history
 from rtmkc.model.observations import Observations, check_together, observe
-from rtmkc.model.why import sign_bounds
+from rtmkc.model.selection import sign_bounds
 from rtmkc.raster.candidates import Candidates, build_curves
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length
 
-RANDOM_SPLITS = 5
 INTERVAL = (
     "90 % gamma-Poisson predictive intervals of a cell's count: its history at the cell's own scale and chance; the "
     "surface around it and the city's total are taken as known"
@@ -132,7 +131,7 @@ class RiskForecast(BaseEstimator):
         path, base, coef = self._fit_environment(design, candidates, observations, offset, folds, progress)
         self.uses_curves_ = bool(np.any(coef))
         self.history_ = fit_history(
-            grid, base, observations.counts, split_halves(observations, self.random_state), weight=grid.share
+            grid, base, whole_past(observations), split_halves(observations, self.random_state), weight=grid.share
         )
         self._set_surfaces(grid, observations)
         self.curves_ = _curves_table(candidates, coef)
@@ -238,46 +237,6 @@ def predictive_interval(
     lower = np.where(large, poisson.ppf(tail, mean), nbinom.ppf(tail, shape, chance))
     upper = np.where(large, poisson.ppf(1 - tail, mean), nbinom.ppf(1 - tail, shape, chance))
     return lower, upper
-
-
-def block_folds(grid: Grid, side: float, n_folds: int, seed: int) -> np.ndarray:
-    """Return a fold for each cell: square blocks of a side, dealt to the folds at random.
-
-    Blocks are counted from the grid's corner; where there are fewer blocks than folds the side is
-    halved until there are enough.
-    """
-    while True:
-        per_side = max(1, round(side / grid.cell_size))
-        block = (grid.rows // per_side) * (grid.n_columns // per_side + 1) + grid.columns // per_side
-        names, number = np.unique(block, return_inverse=True)
-        if len(names) >= n_folds or per_side == 1:
-            break
-        side /= 2
-    return (check_random_state(seed).permutation(len(names)) % n_folds)[number]
-
-
-def split_halves(observations: Observations, seed: int) -> list[np.ndarray]:
-    """Return counts of one half of the incidents: the first by date, or five random halves.
-
-    Halves in time keep records of one event together; random halves, for incidents without dates, are
-    drawn by a hash of each incident's index, so that the order of rows does not matter.
-    """
-    layer, cells, n_cells = observations.incidents, observations.cells, observations.grid.n_cells
-    if layer.date_column is not None:
-        days = layer.frame[layer.date_column].dt.normalize()
-        middle = days.sort_values().iloc[len(days) // 2]
-        early = (days < middle).to_numpy()
-        if early.any():
-            return [np.bincount(cells[early], minlength=n_cells)]
-    halves = []
-    for split in range(RANDOM_SPLITS):
-        first = np.array([_coin(label, seed, split) for label in layer.frame.index], dtype=bool)
-        halves.append(np.bincount(cells[first], minlength=n_cells))
-    return halves
-
-
-def _coin(label: Any, seed: int, split: int) -> bool:
-    return bool(hashlib.blake2b(f"{label}|{seed}|{split}".encode(), digest_size=1).digest()[0] & 1)
 
 
 def _curves_table(candidates: Candidates, coef: np.ndarray) -> pd.DataFrame:
