@@ -104,6 +104,7 @@ class Scales:
         self.grid, self.weight = grid, weight
         self.log_rate = np.log(np.maximum(rate, SMALLEST_RATE * rate.mean()))
         self.taps = [_taps(width / grid.cell_size) for width in widths]
+        self._spans = _spans(grid.inside)
         self._tempered: tuple[float, np.ndarray, np.ndarray] | None = None
 
     @property
@@ -116,7 +117,7 @@ class Scales:
         taps = self.taps[scale]
         if taps.size == 1:
             return vector
-        return self.grid.to_vector(smooth(self.grid.to_raster(vector, fill=0.0), taps))
+        return self.grid.to_vector(smooth(self.grid.to_raster(vector, fill=0.0), taps, *self._spans))
 
     def tempered(self, tempering: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the base to the power `tempering` with sum 1, and its sums under the widest kernel."""
@@ -293,3 +294,11 @@ def _taps(width: float) -> np.ndarray:
     if width <= 0:
         return np.ones(1)
     return np.exp(-0.5 * (np.arange(int(4 * width + 1e-9) + 1) / width) ** 2)
+
+
+def _spans(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first column of the area in every row, and the one after its last; equal where there is none."""
+    some = inside.any(axis=1)
+    first = np.where(some, inside.argmax(axis=1), 0)
+    last = np.where(some, inside.shape[1] - inside[:, ::-1].argmax(axis=1), 0)
+    return first, last
