@@ -21,7 +21,8 @@ from rtmkc.inputs.dominant import dominant_places
 from rtmkc.model.boundary import depth_inside, expected_beyond, share_beyond
 from rtmkc.model.observations import FEW_INCIDENTS
 from rtmkc.model.refits import Refits
-from rtmkc.model.why import MIN_INCIDENTS, RiskTerrainModel, incidents_inside
+from rtmkc.model.selection import MIN_INCIDENTS, incidents_inside
+from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.exposure import NO_EXPOSURE
 
 Status = Literal["fine", "look", "alarm"]
@@ -34,6 +35,8 @@ TIED = 2.0
 """BIC differences that do not tell two models apart."""
 CHANGE = 0.1
 """An RRV that moves by more than this share depends on something it should not depend on."""
+EXTREME = 2.0
+"""Pearson's X2 over degrees of freedom that no interval survives."""
 DOMINANT = 0.02
 MISSING = (5.0, 0.1)
 """Features are missing beyond the boundary if at least so many are expected there, and at most this share is found."""
@@ -141,17 +144,20 @@ def _family(fitted: Refits) -> Iterator[_Check]:
     if poisson is None or negative is None:
         return
     ratio, p_value = overdispersion_test(negative.log_likelihood, poisson.log_likelihood)
-    overdispersed, allowed = p_value <= SIGNIFICANT, fitted.model.family_ != "poisson"
-    sigma = fitted.model.dispersion_ or 0.0
+    overdispersed, sigma = p_value <= SIGNIFICANT, fitted.model.dispersion_ or 0.0
     meaning = "Incidents pile up in some cells as much as chance gives."
     if overdispersed:
         meaning = "Incidents pile up in some cells more than chance gives, and the model " + (
-            f"allows for it (variance {1 + sigma:.2f} x mean)." if allowed else "does not allow for it."
+            "allows for it in its intervals."
+            if fitted.is_calibrated
+            else f"allows for it (variance {1 + sigma:.2f} x mean)."
+            if sigma
+            else "does not allow for it."
         )
-    unmodelled = overdispersed and not allowed
+    unmodelled = overdispersed and not (fitted.is_calibrated or sigma)
     yield _Check(
         "uneven counts",
-        f"{'NB1' if allowed else 'Poisson'}; LR {ratio:,.1f}, {_p(p_value)}",
+        f"{'NB1' if sigma else 'Poisson'}; LR {ratio:,.1f}, {_p(p_value)}",
         meaning,
         "Read the intervals as somewhat too narrow." if unmodelled else "",
         "look" if unmodelled else "fine",
@@ -171,13 +177,17 @@ def _residuals(fitted: Refits, n_simulations: int, random_state: int) -> Iterato
         random_state=random_state,
     )
     spread = tests["dispersion"]
-    bad = spread.p_value <= SIGNIFICANT
+    wide = spread.p_value <= SIGNIFICANT
+    bad = wide and not fitted.is_calibrated
+    but = "; the intervals allow for it." if fitted.is_calibrated else "."
     yield _Check(
         "spread of residuals",
         f"X2/df {spread.value:.2f}, {_p(spread.p_value)}",
-        "Counts vary more than the model says." if bad else "Counts vary about as much as the model says.",
+        f"Counts vary more than a {'Poisson' if not sigma else 'negative binomial'} model with these means says{but}"
+        if wide
+        else "Counts vary about as much as the model says.",
         "Look for a few extreme cells, or a factor that is missing." if bad else "",
-        "alarm" if bad and spread.value > 2 else "look" if bad else "fine",
+        "alarm" if bad and spread.value > EXTREME else "look" if bad else "fine",
     )
     for name, neighbours in (("queen", "8 neighbours"), ("rook", "4 neighbours")):
         test = tests[name]
@@ -185,11 +195,11 @@ def _residuals(fitted: Refits, n_simulations: int, random_state: int) -> Iterato
         yield _Check(
             f"likeness of {neighbours}",
             f"Moran's I {test.value:.3f}, {_p(test.p_value)}",
-            "Neighbouring cells have too many or too few together: something unmeasured is shared."
+            f"Neighbouring cells have too many together, or too few: they share something unmeasured{but}"
             if alike
             else "What the model leaves over is not shared by neighbouring cells.",
-            "Do not read the model's own intervals as proof." if alike else "",
-            "look" if alike else "fine",
+            "Do not read the model's intervals as proof." if alike and not fitted.is_calibrated else "",
+            "look" if alike and not fitted.is_calibrated else "fine",
         )
     yield _noise(fitted, means)
 
@@ -207,15 +217,22 @@ def _noise(fitted: Refits, means: np.ndarray) -> _Check:
         return _Check("reach of noise", "none found", "No shared noise between places is seen.", "", "fine")
     metres = noise.range_cells * grid.cell_size
     beyond = noise.range_cells >= found.range_bounds[1] * (1 - 1e-9)
-    calibrated = "design_effect" in fitted.model.weights_
+    value = f"{'at least ' if beyond else ''}{metres:,.0f} m (variance {noise.variance:.2f})"
+    meaning = f"Places within {metres:,.0f} m share good or bad luck that no factor explains"
+    blocks = f"Use blocks of {2 * metres:,.0f} to {3 * metres:,.0f} m for folds"
+    if not fitted.is_calibrated:
+        return _Check(
+            "reach of noise",
+            value,
+            f"{meaning}, and the intervals do not allow for it.",
+            f"{blocks}, and read the intervals as too narrow.",
+            "alarm",
+        )
+    used = fitted.model.fold_block_m_
+    short = used is not None and used < 2 * metres
+    meaning += "; the intervals allow for it" + (f", the folds of {used:,.0f} m hardly." if short else ".")
     return _Check(
-        "reach of noise",
-        f"{'at least ' if beyond else ''}{metres:,.0f} m (variance {noise.variance:.2f})",
-        f"Places within {metres:,.0f} m share good or bad luck that no factor explains"
-        + ("; the intervals allow for it." if calibrated else ", and the intervals do not allow for it."),
-        f"Use blocks of {2 * metres:,.0f} to {3 * metres:,.0f} m for folds"
-        + ("." if calibrated else ", and read the intervals as too narrow."),
-        "look" if calibrated else "alarm",
+        "reach of noise", value, meaning, f"{blocks}." if short else "", "look" if short else "fine"
     )
 
 
@@ -228,11 +245,8 @@ def _price(fitted: Refits) -> Iterator[_Check]:
     )
     changes = []
     if cheaper < n_cells:
-        usual, other = fitted.search(n_cells), fitted.search(cheaper)
-        for word, columns in (("with", other - usual), ("without", usual - other)):
-            changes += [
-                f"{word} {_said(fitted.candidates.columns.iloc[column])}" for column in sorted(columns)
-            ]
+        kept = fitted.screened()
+        changes = _differences(fitted, fitted.search(kept), fitted.search(kept, n_for_bic=cheaper))
         ends = f"another model: {'; '.join(changes)}" if changes else "the same model"
         meaning += f". At the price of incidents, {math.log(cheaper):.1f}, the search ends at {ends}"
     yield _Check(
@@ -242,6 +256,15 @@ def _price(fitted: Refits) -> Iterator[_Check]:
         "Do not build on what the size of a cell decides." if changes else "",
         "look" if changes else "fine",
     )
+
+
+def _differences(fitted: Refits, usual: set[int], other: set[int]) -> list[str]:
+    """What another search chose and left out, compared with the usual one."""
+    said = []
+    for word, columns in (("with", other - usual), ("without", usual - other)):
+        for row in (fitted.candidates.columns.iloc[column] for column in sorted(columns)):
+            said.append(f"{word} {row['factor']} ({row['kind']}, {row['influence_m']:,.0f} m)")
+    return said
 
 
 def _columns(fitted: Refits) -> Iterator[_Check]:
@@ -288,20 +311,25 @@ def _dominant(fitted: Refits) -> Iterator[_Check]:
     _, place, at_place = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     dominated = at_place[place.ravel()] >= places["points"].min()
     counts = fitted.counts - np.bincount(observations.cells[dominated], minlength=fitted.grid.n_cells)
-    changes = fitted.changes(counts=counts)
-    moved = [f"{name} {_to(*pair)}" for name, pair in changes.items() if _moves(*pair)]
-    value = f"{len(places)} with {100 * places['share'].sum():.0f} % of incidents"
-    where = f"The first, {top['latitude']:.5f}, {top['longitude']:.5f}, holds {int(top['points']):,}. "
-    lost = bool(fitted.columns) and not changes
-    effect = f"Without them RRVs change: {'; '.join(moved)}." if moved else "Without them RRVs hold."
-    if lost:
-        effect = "Without them the weights cannot be estimated."
+    effects = ["nothing is left"]
+    if counts.any():
+        # The screen was shaped by these places; without them the search sees every column.
+        every = np.arange(fitted.candidates.n_columns)
+        usual = fitted.search(every) if fitted.is_calibrated else set(fitted.columns)
+        chosen = _differences(fitted, usual, fitted.search(every, counts=counts))
+        changes = fitted.changes(counts=counts)
+        moved = [f"{name} {_to(*pair)}" for name, pair in changes.items() if _moves(*pair)]
+        effects = [f"a search of all columns ends at another model: {'; '.join(chosen)}"] if chosen else []
+        effects += [f"RRVs change: {'; '.join(moved)}"] if moved else []
+        if fitted.columns and not changes:
+            effects.append("the weights cannot be estimated")
     yield _Check(
         "places that dominate",
-        value,
-        where + (effect if fitted.columns else "There is no weight that they could change."),
+        f"{len(places)} with {100 * places['share'].sum():.0f} % of incidents",
+        f"The first, {top['latitude']:.5f}, {top['longitude']:.5f}, holds {int(top['points']):,}. Without them "
+        f"{', and '.join(effects) or 'the model and its RRVs hold'}.",
         "Find out what each stands for; leave out with exclude_places= what is only an address of record.",
-        "alarm" if moved or lost else "look",
+        "alarm" if effects else "look",
     )
 
 
@@ -383,18 +411,25 @@ def _overlap(fitted: Refits) -> Iterator[_Check]:
 
 
 def _rivals(fitted: Refits) -> Iterator[_Check]:
-    rivals = fitted.model.runner_ups_
+    weights, rivals = fitted.model.weights_.set_index("factor"), fitted.model.runner_ups_
     for name in fitted.factors:
-        own = rivals[rivals["factor"] == name]
-        tied = own[own["bic_above_chosen"] < TIED]
-        said = [f"{row['kind']} {row['influence_m']:,.0f} m" for _, row in tied.iterrows()]
-        shown = ", ".join(said[:3]) + (f" and {len(said) - 3} more" if len(said) > 3 else "")
+        if fitted.is_calibrated:
+            shown = str(weights.loc[name, "extent_set"])
+            tied = ", " in shown or "; " in shown
+            value, meaning = "within the noise of the map", f"As good: {shown}."
+        else:
+            own = rivals[rivals["factor"] == name]
+            close = own[own["bic_above_chosen"] < TIED]
+            said = [f"{row['kind']} {row['influence_m']:,.0f} m" for _, row in close.iterrows()]
+            tied = bool(said)
+            value = f"{len(close)} of {len(own)} within {TIED:.0f} BIC"
+            meaning = f"As good: {', '.join(said[:3])}{f' and {len(said) - 3} more' if said[3:] else ''}."
         yield _Check(
             f"{name}: rivals",
-            f"{len(tied)} of {len(own)} within {TIED:.0f} BIC",
-            f"As good: {shown}." if said else "No other distance or kind explains the incidents as well.",
-            "Do not read its distance as exact." if said else "",
-            "look" if said else "fine",
+            value,
+            meaning if tied else "No other distance or kind explains the incidents as well.",
+            "Do not read its distance as exact." if tied else "",
+            "look" if tied else "fine",
         )
 
 
@@ -435,10 +470,6 @@ def _moves(before: float, after: float) -> bool:
 
 def _to(before: float, after: float) -> str:
     return f"{before:.2f} to {after:.2f} ({100 * (after / before - 1):+.0f} %)"
-
-
-def _said(row: pd.Series) -> str:
-    return f"{row['factor']} ({row['kind']}, {row['influence_m']:,.0f} m)"
 
 
 def _p(p_value: float) -> str:

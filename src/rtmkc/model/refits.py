@@ -9,7 +9,8 @@ from rtmkc.engine.collapse import collapse
 from rtmkc.engine.families import GlmFit
 from rtmkc.engine.stepwise import search_bic
 from rtmkc.engine.sweeps import Design
-from rtmkc.model.why import MIN_INCIDENTS, RiskTerrainModel, incidents_inside, sign_bounds
+from rtmkc.model.selection import MIN_INCIDENTS, enough_incidents, incidents_inside, sign_bounds
+from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.candidates import Candidates
 from rtmkc.raster.grid import Grid
 
@@ -24,8 +25,10 @@ class Refits:
         Fitted; it may have no factor.
     grid, candidates, design
         What it was fitted on.
-    counts, offset : ndarray of float, shape (n_cells,)
-        Incidents, and log exposure.
+    counts : ndarray of float, shape (n_cells,)
+        Incidents.
+    offset : ndarray of float, shape (n_cells,)
+        Log of what the model expects without its factors: level, exposure, and covariates as they were fitted.
     factors : tuple of str
         The factors in the model.
     columns : tuple of int
@@ -49,17 +52,23 @@ class Refits:
         """Take from a fitted model what a refit needs."""
         candidates, observations = model.candidates_, model.observations_
         factors = tuple(model.flags_.columns)
+        rrvs = model.weights_.set_index("factor")["rrv"].reindex(list(factors)).to_numpy(dtype=float)
         return cls(
             model=model,
             grid=observations.grid,
             candidates=candidates,
             design=Design(candidates.codes, candidates.tables),
             counts=observations.counts.astype(float),
-            offset=np.log(observations.exposure.values),
+            offset=np.log(model.predict()) - model.flags_.to_numpy(dtype=float) @ np.log(rrvs),
             factors=factors,
             columns=tuple(_column_of(candidates, name, model.flags_[name].to_numpy()) for name in factors),
-            rrvs=model.weights_.set_index("factor")["rrv"].reindex(list(factors)).to_numpy(dtype=float),
+            rrvs=rrvs,
         )
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the method allows for noise that places share, in its weights and intervals."""
+        return self.model.method != "classic"
 
     @property
     def n_incidents(self) -> int:
@@ -94,30 +103,54 @@ class Refits:
     def changes(
         self, *, counts: np.ndarray | None = None, cells: np.ndarray | None = None
     ) -> dict[str, tuple[float, float]]:
-        """Return the RRV of every factor in the model and in a refit of its family; empty if that cannot be."""
-        refit = self.fit(self.model.family_, counts=counts, cells=cells)
-        if refit is None:
+        """Return the RRV of every factor in the model, and what becomes of it; empty if that cannot be told.
+
+        The model's RRV is moved by the ratio of two refits, with and without the change: the same as a refit where the
+        method is maximum likelihood, and close to one where it is not.
+        """
+        before, after = (
+            self.fit(self.model.family_, **which) for which in ({}, {"counts": counts, "cells": cells})
+        )
+        if before is None or after is None:
             return {}
-        pairs = zip(self.rrvs.tolist(), np.exp(refit.coef).tolist(), strict=True)
+        moved = self.rrvs * np.exp(after.coef - before.coef)
+        pairs = zip(self.rrvs.tolist(), moved.tolist(), strict=True)
         return dict(zip(self.factors, pairs, strict=True))
 
-    def search(self, n_for_bic: int) -> set[int]:
-        """Return the columns at which the published search ends, if a parameter costs the log of a number."""
-        path, lower_upper = self.model.path_, sign_bounds(self.candidates)
+    def screened(self) -> np.ndarray:
+        """Return the columns that passed the screen of the model."""
+        path = self.model.path_
         if path is None:
-            return set()
-        best = path.best if self.model.selection == "minimum" else path.one_se
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(path.coefs[path.best if self.model.selection == "minimum" else path.one_se])
+
+    def search(
+        self, columns: np.ndarray, *, counts: np.ndarray | None = None, n_for_bic: int | None = None
+    ) -> set[int]:
+        """Return the columns at which the model's search by BIC ends.
+
+        Parameters
+        ----------
+        columns : ndarray of int
+            Those that may enter, if they have enough incidents.
+        counts : ndarray of float, shape (n_cells,), optional
+            Other incidents.
+        n_for_bic : int, optional
+            A parameter costs its logarithm; the number of cells by default.
+        """
+        y, bic = self.counts if counts is None else counts, self.model.bic_
+        lower, upper = sign_bounds(self.candidates)
         found = search_bic(
             self.design,
-            self.counts,
-            family=self.model.family_,
+            y,
+            family=str(bic["family"].iloc[int(bic["bic"].argmin())]),
             groups=pd.factorize(self.candidates.columns["factor"])[0],
-            candidates=np.flatnonzero(path.coefs[best]),
-            lower=lower_upper[0],
-            upper=lower_upper[1],
+            candidates=columns[enough_incidents(self.design, y)[columns]],
+            lower=lower,
+            upper=upper,
             offset=self.offset,
             n_for_bic=n_for_bic,
-            swaps=False,
+            swaps=self.is_calibrated,  # the published search does not exchange columns
         )
         return set(found.columns)
 
