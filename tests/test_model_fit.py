@@ -357,8 +357,7 @@ def test_estimators_follow_scikit_learn(why, city):
     assert not hasattr(copy, "weights_")
     copy.fit(city.grid, city.risk_factors(), city.incidents)
     pd.testing.assert_frame_equal(copy.weights_, why.weights_)
-    with pytest.raises(TypeError, match="method"):
-        rtm.RiskTerrainModel()
+    assert rtm.RiskTerrainModel().method == "guarded"
     with pytest.raises(InputError, match="Invalid method 'best'"):
         rtm.RiskTerrainModel("best").fit(city.grid, city.risk_factors(), city.incidents)
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from rtmkc.errors import CapacityError, InputError
 from rtmkc.inputs.layers import read_layer
 from rtmkc.inputs.rasters import RasterLayer, is_raster, read_raster, transformed
-from rtmkc.model.terrain import assess, load
+from rtmkc.model.saving import load
+from rtmkc.model.terrain import assess
 from rtmkc.raster import pixels
 from rtmkc.raster.candidates import build_candidates, build_curves
 from rtmkc.raster.exposure import Exposure

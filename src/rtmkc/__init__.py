@@ -30,7 +30,7 @@ _HOME = {
     "RiskForecast": "rtmkc.model.where",
     "RiskTerrain": "rtmkc.model.terrain",
     "assess": "rtmkc.model.terrain",
-    "load": "rtmkc.model.terrain",
+    "load": "rtmkc.model.saving",
     "find_hotspots": "rtmkc.places.hotspots",
     "join_areas": "rtmkc.places.joins",
     "score": "rtmkc.places.scoring",

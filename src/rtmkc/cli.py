@@ -314,7 +314,7 @@ def score(
 ) -> None:
     """Score PLACES (any file of points) with MODEL (a folder of results). Needs no layers."""
     from rtmkc.inputs.layers import read_layer
-    from rtmkc.model.terrain import load
+    from rtmkc.model.saving import load
     from rtmkc.places.joins import join_areas
     from rtmkc.places.scoring import score as score_places
 
@@ -386,7 +386,7 @@ def corridors(
 ) -> None:
     """Propose the next corridors on the terrain of MODEL (a folder of results)."""
     from rtmkc.inputs.layers import read_layer
-    from rtmkc.model.terrain import load
+    from rtmkc.model.saving import load
     from rtmkc.places.corridors.search import find_corridors
     from rtmkc.places.corridors.streets import StreetNetwork
 
@@ -441,7 +441,7 @@ def info(model: str | None, as_json: bool) -> None:
     if model is None:
         found: dict[str, Any] = versions()
     else:
-        from rtmkc.model.terrain import load
+        from rtmkc.model.saving import load
 
         found = load(model).facts
     if as_json:

@@ -108,6 +108,7 @@ class GuardedFit:
     removed: dict[str, str]
     naive: GlmFit
     final: NoiseFit | None
+    means: np.ndarray
     intervals: tuple[Interval, ...]
 
 
@@ -146,9 +147,13 @@ def fit_guarded(
 
     gate = gate_by_shifts(plane, candidates, selection.chosen.columns, response)
     columns, removed = _columns_of(gate, candidates, response.counts)
-    final, naive, columns = _fit_in_direction(plane, candidates, design, columns, response, removed)
-    intervals = _calibrate(plane, candidates, gate, columns, naive, final) if final is not None else ()
-    return GuardedFit(selection, fold_block, gate, tuple(columns), removed, naive, final, intervals)
+    final, columns = _fit_in_direction(plane, candidates, columns, response, removed)
+    naive, means = poisson_means(design, columns, response)
+    intervals: tuple[Interval, ...] = ()
+    if final is not None:
+        means = final.means
+        intervals = _calibrate(plane, candidates, gate, columns, naive, final)
+    return GuardedFit(selection, fold_block, gate, tuple(columns), removed, naive, final, means, intervals)
 
 
 def poisson_means(design: Design, columns: Sequence[int], response: Response) -> tuple[GlmFit, np.ndarray]:
@@ -216,33 +221,24 @@ def _columns_of(gate: Gate, candidates: Candidates, counts: np.ndarray) -> tuple
 
 
 def _fit_in_direction(
-    plane: Plane,
-    candidates: Candidates,
-    design: Design,
-    columns: list[int],
-    response: Response,
-    removed: dict[str, str],
-) -> tuple[NoiseFit | None, GlmFit, list[int]]:
+    plane: Plane, candidates: Candidates, columns: list[int], response: Response, removed: dict[str, str]
+) -> tuple[NoiseFit | None, list[int]]:
     """Fit the weights; beside the others a factor may lose its direction, and is then taken out."""
-    while True:
-        naive, means = poisson_means(design, columns, response)
-        if not columns:
-            return None, naive, columns
+    design = Design(candidates.codes, candidates.tables)
+    signs = candidates.columns["direction"].map({"aggravating": 1.0, "protective": -1.0, "either": 0.0})
+    while columns:
+        means = poisson_means(design, columns, response)[1]
         final = fit_with_noise(
             plane, design.dense(columns), response.covariates, response.counts, response.offset, means
         )
-        sign = (
-            candidates.columns["direction"]
-            .iloc[columns]
-            .map({"aggravating": 1.0, "protective": -1.0, "either": 0.0})
-        )
-        against = final.coef * sign.to_numpy() / final.standard_errors
-        worst = int(np.argmin(against))
-        if against[worst] >= 0:
-            return final, naive, columns
+        along = final.coef * signs.to_numpy()[columns] / final.standard_errors
+        worst = int(np.argmin(along))
+        if along[worst] >= 0:
+            return final, columns
         name = str(candidates.columns["factor"].iloc[columns[worst]])
         removed[name] = "beside the other factors it acts against its direction"
         columns = [column for number, column in enumerate(columns) if number != worst]
+    return None, columns
 
 
 def _calibrate(

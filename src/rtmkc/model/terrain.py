@@ -1,6 +1,5 @@
 """RiskTerrain: the answers of both models, one row a cell; save and load without the layers."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,37 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyproj
-import shapely
 
-from rtmkc import __version__
-from rtmkc.errors import InputError, NoFactorError, OutputError
+from rtmkc.errors import InputError, NoFactorError
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.model.facts import facts_of
 from rtmkc.model.observations import observe
 from rtmkc.model.where import RiskForecast
-from rtmkc.model.why import RiskTerrainModel
-from rtmkc.raster.area import StudyArea
+from rtmkc.model.why import Method, RiskTerrainModel
 from rtmkc.raster.candidates import build_candidates, build_curves, check_factors
-from rtmkc.raster.cog import read_cog, write_cog
 from rtmkc.raster.exposure import measure_exposure
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
-from rtmkc.storage import created_at, new_folder, write_json
 
 if TYPE_CHECKING:
     import geopandas as gpd
     from matplotlib.axes import Axes
 
-SCHEMA_VERSION = 1
-SURFACES = (
-    "share", "count", "exposure", "rrs", "environment", "area_history", "spot_history", "expected", "lower", "upper",
-)  # fmt: skip
 RANKINGS = ("expected", "rrs")
-CANNOT_KNOW = (
-    "A weight is an association in these data; removing a factor need not remove the risk.",
-    "It knows reported incidents only: places where people report less look safer than they are.",
-    "It knows only the factors it was given.",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +109,7 @@ class RiskTerrain:
             where.curves_,
             where.city_mean_,
             where.horizon_days_,
-            _facts(why, where),
+            facts_of(why, where),
         )
 
     def _fill(
@@ -254,39 +239,9 @@ class RiskTerrain:
         OutputError
             If the folder exists and `overwrite` is false, or cannot be written.
         """
-        grid = self.grid
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "rtmkc_version": __version__,
-            "created": created_at(),
-            "grid": {
-                "crs": grid.crs.to_wkt(),
-                "cell_size_m": grid.cell_size,
-                "west": grid.west,
-                "north": grid.north,
-                "n_rows": grid.n_rows,
-                "n_columns": grid.n_columns,
-                "block_length_m": grid.block_length,
-                "area": shapely.to_wkt(grid.area.geometry, rounding_precision=-1),
-                "area_name": grid.area.name,
-                "notes": list(grid.notes),
-            },
-            "city_mean": self.city_mean,
-            "horizon_days": self.horizon_days,
-            "factors": self.factors,
-            "weights": _records(self.weights),
-            "curves": _records(self.curves),
-            "facts": self.facts,
-        }
-        surfaces = {name: self.cells[name].to_numpy() for name in SURFACES}
-        surfaces |= {f"f_{name}": self.cells[f"f_{name}"].to_numpy(dtype=float) for name in self.factors}
-        if overwrite and Path(path).exists() and not (Path(path) / "model.json").exists():
-            raise OutputError(
-                f"Invalid output {str(path)!r}. It is not a saved model, and is not replaced by one; choose another name."
-            )
-        with new_folder(path, overwrite=overwrite) as folder:
-            write_json(folder / "model.json", document)
-            write_cog(folder / "surfaces.tif", grid, surfaces, dtype="float64")
+        from rtmkc.model.saving import save
+
+        save(self, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         factors = ", ".join(self.factors) or "no significant factor"
@@ -301,7 +256,7 @@ def assess(
     factors: Sequence[RiskFactor],
     incidents: Any,
     *,
-    method: str,
+    method: Method = "guarded",
     exposure: Any = None,
     allow_later_factors: bool = False,
     horizon: int | str = "90 days",
@@ -316,7 +271,7 @@ def assess(
         As in `RiskTerrainModel.fit`.
     exposure : Exposure or cell vector, optional
         Adjusts the weights. The forecast ranks places by what is expected there, busy or not, and does not use it.
-    method : {"classic"}
+    method : {"guarded", "classic"}
         Recipe of the weights.
     horizon : duration
         What expected incidents are for.
@@ -338,157 +293,10 @@ def assess(
     # Read each layer once: both models measure the same features.
     resolved = [factor.opened() for factor in check_factors(factors)]
     columns = build_candidates(grid, resolved, progress=step("measuring factors"))
-    why = RiskTerrainModel(method, random_state=random_state)  # type: ignore[arg-type]
+    why = RiskTerrainModel(method, random_state=random_state)
     why.fit(grid, columns, observations, allow_later_factors=later, progress=step("fitting weights"))
     curves = build_curves(grid, resolved, progress=step("measuring curves"))
     where = RiskForecast(horizon=horizon, random_state=random_state)
     all_places = replace(observations, exposure=measure_exposure(grid, None))
     where.fit(grid, curves, all_places, allow_later_factors=later, progress=step("fitting forecast"))
     return RiskTerrain(why, where)
-
-
-def load(path: str | Path) -> RiskTerrain:
-    """Load a terrain saved by `RiskTerrain.save` or by a run.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no model, or one of a newer schema.
-    """
-    folder = Path(path)
-    # The folder of a run keeps its model in a folder of its own.
-    if not (folder / "model.json").exists() and (folder / "model" / "model.json").exists():
-        folder = folder / "model"
-    try:
-        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(
-            f"Invalid model {str(path)!r}. It holds no model.json; give the folder written by `rtmkc run` or save()."
-        ) from None
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"Invalid model {str(path)!r}. Its schema version is {version!r} and this rtmkc reads {SCHEMA_VERSION}; "
-            "load it with the version of rtmkc that wrote it."
-        )
-    missing = {"grid", "factors", "weights", "curves", "city_mean", "horizon_days", "facts"} - set(document)
-    if missing:
-        raise InputError(
-            f"Invalid model {str(path)!r}. Its model.json lacks {', '.join(sorted(missing))}; run it again."
-        )
-    rasters = read_cog(folder / "surfaces.tif")
-    absent = [
-        name for name in (*SURFACES, *(f"f_{one}" for one in document["factors"])) if name not in rasters
-    ]
-    if absent:
-        raise InputError(
-            f"Invalid model {str(path)!r}. Its surfaces.tif lacks {', '.join(absent)}; run it again."
-        )
-    inside = np.isfinite(rasters["share"])
-    grid = _grid_of(document["grid"], inside, rasters["share"][inside])
-    terrain = RiskTerrain.__new__(RiskTerrain)
-    terrain._models = None
-    terrain._fill(
-        grid,
-        {name: rasters[name][inside] for name in SURFACES},
-        {name: rasters[f"f_{name}"][inside] for name in document["factors"]},
-        _frame(document["weights"]),
-        _frame(document["curves"]),
-        document["city_mean"],
-        document["horizon_days"],
-        document["facts"],
-    )
-    return terrain
-
-
-def _grid_of(document: dict[str, Any], inside: np.ndarray, share: np.ndarray) -> Grid:
-    area = StudyArea(
-        shapely.from_wkt(document["area"]), pyproj.CRS.from_wkt(document["crs"]), document["area_name"]
-    )
-    return Grid(
-        area,
-        document["cell_size_m"],
-        document["west"],
-        document["north"],
-        document["n_rows"],
-        document["n_columns"],
-        document["block_length_m"],
-        inside,
-        share,
-        tuple(document["notes"]),
-    )
-
-
-def _records(table: pd.DataFrame) -> dict[str, Any]:
-    """A table as JSON: NaN becomes null and infinity text, which JSON cannot hold."""
-    rows = [
-        {
-            name: None if pd.isna(value) else ("inf" if value == np.inf else value)
-            for name, value in row.items()
-        }
-        for row in table.astype(object).to_dict("records")
-    ]
-    return {"columns": list(table.columns), "rows": rows}
-
-
-def _frame(document: dict[str, Any]) -> pd.DataFrame:
-    rows = [
-        {name: np.inf if value == "inf" else value for name, value in row.items()} for row in document["rows"]
-    ]
-    table = pd.DataFrame(rows, columns=document["columns"])
-    for name in table.columns:
-        if name not in ("factor", "kind", "status", "reason"):
-            table[name] = pd.to_numeric(table[name])
-    return table
-
-
-def _facts(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
-    grid, observations = why.candidates_.grid, why.observations_
-    features = why.candidates_.features
-    return {
-        "n_incidents": observations.n_incidents,
-        "period": str(observations.period) if observations.period else None,
-        "period_days": observations.period.days if observations.period else None,
-        "n_cells": grid.n_cells,
-        "n_cells_with_incidents": int((observations.counts > 0).sum()),
-        "cell_size_m": grid.cell_size,
-        "block_length_m": grid.block_length,
-        "area_km2": grid.area.area_m2 / 1e6,
-        "crs": grid.crs.to_string(),
-        "crs_name": grid.crs.name,
-        "exposure": observations.exposure.statement,
-        "timing": why.timing_,
-        "why": {
-            "method": why.method,
-            "family": why.family_,
-            "intercept": why.intercept_,
-            "dispersion": why.dispersion_,
-            "bic": _records(why.bic_),
-            "runner_ups": _records(why.runner_ups_),
-            "n_generated": why.candidates_.n_generated,
-            "n_dropped": len(why.candidates_.dropped),
-            "n_kept": why.n_kept_,
-            "seed": why.random_state,
-            "notes": list(why.notes_),
-        },
-        "where": {
-            "tempering": where.history_.tempering,
-            "strengths": list(where.history_.strengths),
-            "uses_curves": where.uses_curves_,
-            "seed": where.random_state,
-            "notes": list(where.notes_),
-        },
-        "factors": [
-            {
-                "name": name,
-                "provenance": found.layer.provenance,
-                "period": str(found.layer.period) if found.layer.period else None,
-                "n_inside": found.n_inside,
-                "n_beyond": found.n_beyond,
-                "source": Path(found.layer.source).name,
-                "notes": list(found.layer.notes),
-            }
-            for name, found in features.items()
-        ],
-        "cannot_know": list(CANNOT_KNOW),
-    }

@@ -12,7 +12,7 @@ from rtmkc.checks import check_choice, check_count
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 from rtmkc.model.folds import random_folds
-from rtmkc.model.guarded import Response, fit_guarded, gate_by_shifts, poisson_means
+from rtmkc.model.guarded import Response, fit_guarded, gate_by_shifts
 from rtmkc.model.noise import Noise
 from rtmkc.model.observations import FEW_INCIDENTS, Observations, check_together, observe
 from rtmkc.model.plane import Plane
@@ -117,6 +117,9 @@ class RiskTerrainModel(BaseEstimator):
     >>> RiskTerrainModel().get_params()["method"]
     'guarded'
     """
+
+    _means: np.ndarray
+    _covariance: np.ndarray
 
     def __init__(
         self,
@@ -238,7 +241,7 @@ class RiskTerrainModel(BaseEstimator):
         self._covariance = chosen.fit.covariance[1 : 1 + len(chosen.columns), 1 : 1 + len(chosen.columns)]
         design = Design(candidates.codes, candidates.tables)
         effect = design.dense(chosen.columns) @ chosen.fit.coef
-        self._means: np.ndarray = np.exp(chosen.fit.intercept + effect) * exposure.values
+        self._means = np.exp(chosen.fit.intercept + effect) * exposure.values
         return chosen.columns, CLASSIC_INTERVAL
 
     def _fit_guarded(
@@ -272,10 +275,7 @@ class RiskTerrainModel(BaseEstimator):
         self.noise_ = None if final is None else final.noise
         self.intercept_ = float(fitted.naive.intercept) if final is None else final.intercept
         self._covariance = np.zeros((0, 0)) if final is None else final.covariance
-        if final is None:
-            self._means = poisson_means(Design(candidates.codes, candidates.tables), (), response)[1]
-        else:
-            self._means = final.means
+        self._means = fitted.means
         return fitted.columns, GUARDED_INTERVAL
 
     def _screen(self) -> Screen:

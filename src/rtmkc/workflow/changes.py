@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from rtmkc.errors import InputError
-from rtmkc.model.terrain import RiskTerrain, load
+from rtmkc.model.saving import load
+from rtmkc.model.terrain import RiskTerrain
 from rtmkc.raster.grid import Grid
 
 COLUMNS = (

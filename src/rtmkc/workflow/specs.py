@@ -208,7 +208,7 @@ class OutputSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class ModelSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """How it is fitted."""
 
-    method: Literal["classic"]
+    method: Literal["guarded", "classic"] = "guarded"
     horizon: int | str = "90 days"
     allow_later_factors: bool = False
     random_state: int = 0

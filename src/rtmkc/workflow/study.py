@@ -69,7 +69,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     study: AreaSpec
     incidents: LayerSpec
     factors: list[FactorSpec]
-    model: ModelSpec
+    model: ModelSpec = msgspec.field(default_factory=ModelSpec)
     exposure: ExposureSpec | None = None
     streets: StreetSpec | None = None
     names: NamesSpec | None = None
@@ -323,8 +323,7 @@ def _explain(error: msgspec.ValidationError, cls: type) -> str:
         known = ", ".join(_keys(cls, path))
         return f"Unknown key {unknown.group(1)!r} in {inside}; known are: {known}."
     if missing:
-        fix = " Write [model] with method = 'classic'." if missing.group(1) == "model" else ""
-        return f"The key {missing.group(1)!r} is missing in {inside}.{fix}"
+        return f"The key {missing.group(1)!r} is missing in {inside}."
     if what.startswith("Invalid enum value"):
         wrong = what.removeprefix("Invalid enum value ")
         return f"Invalid {path} {wrong}. It must be one of: {', '.join(map(repr, _choices(cls, path)))}."
