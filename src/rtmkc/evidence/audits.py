@@ -17,6 +17,7 @@ from rtmkc.inputs.dominant import dominant_places
 from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.selection import at_place
 from rtmkc.model.terrain import RANKINGS, RiskTerrain, assess
+from rtmkc.model.why import Method
 from rtmkc.places.hotspots import find_hotspots
 from rtmkc.raster.coverage import coverage
 from rtmkc.raster.exposure import Exposure
@@ -78,7 +79,7 @@ def audit_grid(
     factors: Sequence[RiskFactor],
     incidents: Any,
     *,
-    method: str,
+    method: Method = "guarded",
     exposure: Exposure | None = None,
     area_share: float = 0.02,
     largest_change: float = LARGEST_CHANGE,
@@ -376,7 +377,7 @@ def audit_places(
     >>> city = rtm.simulate_city(n_rows=20, n_columns=20, n_factors=2, random_state=3, active={0: ("proximity", 2, 4.0)})
     >>> terrain = rtm.assess(city.grid, city.risk_factors(), city.incidents, method="classic", allow_later_factors=True)
     >>> audit_places(terrain).statement
-    'No place dominates: no coordinate holds 0.5 % of the 1,032 incidents and at least 10. Nothing was fitted again.'
+    'No place dominates: no coordinate holds 0.5 % of the 986 incidents and at least 10. Nothing was fitted again.'
     """
     check_share("area_share", area_share)
     check_positive("largest_change", largest_change)
