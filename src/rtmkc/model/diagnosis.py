@@ -12,14 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from rtmkc.checks import check_count
 from rtmkc.evidence.statistics.diagnostics import (
     collinearity,
-    correlogram,
-    fit_range,
     overdispersion_test,
     residual_tests,
 )
 from rtmkc.inputs.dominant import dominant_places
 from rtmkc.model.boundary import depth_inside, expected_beyond, share_beyond
+from rtmkc.model.noise import measure_noise
 from rtmkc.model.observations import FEW_INCIDENTS
+from rtmkc.model.plane import Plane
 from rtmkc.model.refits import Refits
 from rtmkc.model.selection import MIN_INCIDENTS, incidents_inside
 from rtmkc.model.why import RiskTerrainModel
@@ -205,18 +205,13 @@ def _residuals(fitted: Refits, n_simulations: int, random_state: int) -> Iterato
 
 
 def _noise(fitted: Refits, means: np.ndarray) -> _Check:
-    grid = fitted.grid
-    found = correlogram(
-        grid.to_raster(fitted.counts - means, fill=0.0),
-        grid.to_raster(means, fill=0.0),
-        grid.inside,
-        max(1, min(grid.inside.shape) // 3),
-    )
-    noise = fit_range(found)
+    plane = Plane(fitted.grid)
+    # What is printed is what the intervals were made with, where there are such.
+    noise = fitted.model.noise_ or measure_noise(plane, fitted.counts, means)
     if noise.variance == 0:
         return _Check("reach of noise", "none found", "No shared noise between places is seen.", "", "fine")
-    metres = noise.range_cells * grid.cell_size
-    beyond = noise.range_cells >= found.range_bounds[1] * (1 - 1e-9)
+    metres = noise.range_cells * fitted.grid.cell_size
+    beyond = noise.range_cells >= plane.short_side / 2 - 0.001
     value = f"{'at least ' if beyond else ''}{metres:,.0f} m (variance {noise.variance:.2f})"
     meaning = f"Places within {metres:,.0f} m share good or bad luck that no factor explains"
     blocks = f"Use blocks of {2 * metres:,.0f} to {3 * metres:,.0f} m for folds"
@@ -387,7 +382,7 @@ def _design_effects(fitted: Refits) -> Iterator[_Check]:
             f"{name}: noise of the map",
             f"design effect {effect:.1f}",
             f"For this factor {fitted.n_incidents:,} incidents say as much as {worth:,.0f} unrelated ones.",
-            "" if status == "fine" else "Believe its interval, not its p value or BIC.",
+            "" if status == "fine" else "Trust its interval, not the number of incidents.",
             status,
         )
 
