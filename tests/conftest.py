@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import shapely
 
-from rtmkc.model.terrain import CANNOT_KNOW, RiskTerrain
+from rtmkc.model.facts import CANNOT_KNOW
+from rtmkc.model.terrain import RiskTerrain
 from rtmkc.raster.grid import Grid, StudyArea
 
 WEST, SOUTH = 362_000.0, 4_326_000.0

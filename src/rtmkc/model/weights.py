@@ -114,7 +114,7 @@ def _table(
     column_of = {str(columns["factor"].iloc[column]): column for column in weights}
     rows: list[Row] = []
     for factor in candidates.factors:
-        row: Row = {"factor": factor.name}
+        row: Row = {"factor": factor.name, "extent_set": ""}
         if factor.name in gate.scores:
             score = gate.scores[factor.name]
             row |= {
