@@ -264,7 +264,7 @@ class Contest:
         parts = [part for part in parts_of(self.observations.cells, folds, grid.n_cells) if part.sum() > 0]
         counts = self.observations.counts
         trials = [(np.column_stack([columns, forest.lags(grid, counts - part)]), part) for part in parts]
-        choice = forest.choose_by_bag(trials, self.sizes, seed)
+        choice = forest.choose_by_bag(*trials[-1], self.sizes, seed)
         total = np.zeros(grid.n_cells)
         for number, (own, part) in enumerate(trials):
             # Lags to come are made comparable: as many incidents as the ones that were learned from.

@@ -19,10 +19,10 @@ from rtmkc.raster.candidates import Candidates
 from rtmkc.raster.grid import Grid
 
 N_TREES = 500
-N_TREES_TRIED = 40
-LEAVES = (3, 10, 30, 100, 300, 1000)
+N_TREES_TRIED = 25
+LEAVES = (3, 10, 40, 150, 600)
 """Fewest cells of a leaf, tried."""
-PLACE_LEAVES = (30, 100, 300, 1000)
+PLACE_LEAVES = (40, 150, 600)
 """The same for places left out, of which nothing can be remembered."""
 FLOORS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.4)
 MAX_FEATURES = "sqrt"
@@ -160,7 +160,7 @@ def choose_by_time(
             grown = grow(columns, lesson.past.counts(), sizes, leaf=leaf, n_trees=N_TREES_TRIED, seed=seed)
             for way, density in enumerate((grown.whole, grown.out_of_bag)):
                 scores[way, number] += floor_scores(density * sizes, sizes, lesson.future)
-    return _best(scores[0]), _best(scores[1])
+    return _best(scores[0], LEAVES), _best(scores[1], LEAVES)
 
 
 def choose_by_places(
@@ -182,14 +182,13 @@ def choose_by_places(
     return _best(scores, PLACE_LEAVES)
 
 
-def choose_by_bag(trials: Sequence[tuple[np.ndarray, np.ndarray]], sizes: np.ndarray, seed: int) -> Choice:
-    """Choose leaf and floor by the out-of-bag score of trials, each (columns, counts to be learned)."""
+def choose_by_bag(columns: np.ndarray, counts: np.ndarray, sizes: np.ndarray, seed: int) -> Choice:
+    """Choose leaf and floor by the out-of-bag score: what the columns say of cells not learned from."""
     scores = np.zeros((len(LEAVES), len(FLOORS)))
     for number, leaf in enumerate(LEAVES):
-        for columns, counts in trials:
-            grown = grow(columns, counts, sizes, leaf=leaf, n_trees=N_TREES_TRIED, seed=seed)
-            scores[number] += floor_scores(grown.out_of_bag * sizes, sizes, counts)
-    return _best(scores)
+        grown = grow(columns, counts, sizes, leaf=leaf, n_trees=N_TREES_TRIED, seed=seed)
+        scores[number] = floor_scores(grown.out_of_bag * sizes, sizes, counts)
+    return _best(scores, LEAVES)
 
 
 def floor_scores(expected: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -197,6 +196,6 @@ def floor_scores(expected: np.ndarray, sizes: np.ndarray, counts: np.ndarray) ->
     return np.array([log_score(mixed(expected, sizes, floor), counts) for floor in FLOORS])
 
 
-def _best(scores: np.ndarray, leaves: tuple[int, ...] = LEAVES) -> Choice:
+def _best(scores: np.ndarray, leaves: Sequence[int]) -> Choice:
     leaf, floor = np.unravel_index(int(np.argmax(scores)), scores.shape)
     return Choice(leaves[leaf], FLOORS[floor])

@@ -159,7 +159,7 @@ def validate(
     test: str | Period | None = None,
     by: Any = "time",
     exposure: Any = None,
-    method: Method = "classic",
+    method: Method = "guarded",
     horizon: int | str = "90 days",
     baselines: bool = True,
     n_bootstrap: int = 1000,
