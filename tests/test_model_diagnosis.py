@@ -88,7 +88,7 @@ def test_overdispersion_is_that_of_statsmodels(city, noisy):
     negative = NegativeBinomial(counts, matrix, loglike_method="nb1").fit(start, disp=0, maxiter=200)
     ratio = 2 * (negative.llf - poisson.llf)
     assert ratio > 20
-    found = row(diagnose(noisy, n_simulations=1), "uneven counts")
+    found = row(diagnose(noisy, n_simulations=19), "uneven counts")
     assert numbers(found["value"].split("LR")[1])[0] == pytest.approx(ratio, abs=0.06)
 
 
@@ -158,7 +158,7 @@ def test_a_place_that_dominates_is_named_and_what_it_hides_comes_back(city, mode
         crs=city.incidents.crs,
     )
     crowded = fitted(city, pd.concat([city.incidents, extra], ignore_index=True))
-    found = row(diagnose(crowded, n_simulations=1), "places that dominate")
+    found = row(diagnose(crowded, n_simulations=19), "places that dominate")
     assert found["status"] == "alarm"
     assert found["value"] == f"1 with {100 * 600 / (len(city.incidents) + 600):.0f} % of incidents"
     where = gpd.GeoSeries([spot], crs=city.incidents.crs).to_crs(4326).iloc[0]
@@ -213,7 +213,7 @@ def test_a_factor_that_only_the_cheaper_price_lets_in_gains_between_the_two_pric
     for seed in range(30):
         city = rtm.simulate_city(random_state=seed, n_incidents=200)
         model = fitted(city)
-        found = row(diagnose(model, n_simulations=1), "price of a factor")
+        found = row(diagnose(model, n_simulations=19), "price of a factor")
         entered = re.findall(r"with (factor \d) \((\w+), ([\d,]+) m\)", found["meaning"])
         if model.family_ == "poisson" and found["status"] == "look" and len(entered) == 1:
             break
@@ -255,7 +255,7 @@ def test_a_layer_given_twice_is_counted_as_duplicates(city):
     points = city.factor_points["factor 0"]
     twins = [rtm.RiskFactor(name, points, kind="proximity") for name in ("lights", "lamps")]
     model = fitted(city, factors=twins)
-    value = row(diagnose(model, n_simulations=1), "columns not used")["value"]
+    value = row(diagnose(model, n_simulations=19), "columns not used")["value"]
     number = model.candidates_.n_generated // 2
     assert f"{number} merged as duplicates" in value
 
@@ -265,7 +265,7 @@ def test_exposure_is_asked_for_where_there_is_none(city, table):
     assert row(table, "exposure")["value"] == "not adjusted for how busy places are"
     assert row(table, "exposure")["status"] == "look"
     exposed = fitted(city, exposure=np.random.default_rng(0).uniform(0.5, 1.5, city.grid.n_cells))
-    assert row(diagnose(exposed, n_simulations=1), "exposure")["status"] == "fine"
+    assert row(diagnose(exposed, n_simulations=19), "exposure")["status"] == "fine"
 
 
 def test_design_effects_are_shown_where_the_model_has_them(model):
@@ -274,13 +274,13 @@ def test_design_effects_are_shown_where_the_model_has_them(model):
     effects = dict(zip(model.flags_, (1.2, 2.0, 5.0), strict=False))
     assert len(effects) == 3
     calibrated.weights_ = model.weights_.assign(design_effect=model.weights_["factor"].map(effects))
-    table = diagnose(calibrated, n_simulations=1)
+    table = diagnose(calibrated, n_simulations=19)
     for (name, effect), status in zip(effects.items(), ("fine", "look", "alarm"), strict=True):
         found = row(table, f"{name}: noise of the map")
         assert found["status"] == status
         worth = numbers(found["meaning"])
         assert worth[:2] == pytest.approx([model.observations_.n_incidents, worth[0] / effect], abs=1)
-    assert not diagnose(model, n_simulations=1)["check"].str.contains("noise of the map").any()
+    assert not diagnose(model, n_simulations=19)["check"].str.contains("noise of the map").any()
 
 
 def test_a_guarded_model_is_not_blamed_for_noise_that_it_allows_for():
@@ -309,7 +309,7 @@ def test_a_raster_factor_has_no_features_to_miss(city):
         grid.to_raster(city.mean_intensity), transform=grid.transform, crs=grid.crs, name="heat"
     )
     model = fitted(city, factors=[rtm.RiskFactor("heat", layer, kind="value")])
-    table = diagnose(model, n_simulations=1)
+    table = diagnose(model, n_simulations=19)
     assert "heat" in model.flags_
     assert "outside" not in row(table, "heat: edge")["value"]
     assert not table["check"].str.contains("beyond").any()
@@ -322,8 +322,8 @@ def test_the_same_seed_gives_the_same_table(noisy):
 
 
 def test_what_cannot_be_diagnosed_is_refused(model):
-    """A model that is not fitted, and no simulations, are errors."""
+    """A model that is not fitted, and too few simulations for any p of .05, are errors."""
     with pytest.raises(NotFittedError):
         diagnose(rtm.RiskTerrainModel("classic"))
-    with pytest.raises(InputError, match="n_simulations"):
-        diagnose(model, n_simulations=0)
+    with pytest.raises(InputError, match="n_simulations 18"):
+        diagnose(model, n_simulations=18)

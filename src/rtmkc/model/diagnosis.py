@@ -58,7 +58,7 @@ def diagnose(model: RiskTerrainModel, *, n_simulations: int = 199, random_state:
     model : RiskTerrainModel
         Fitted; it may have no factor.
     n_simulations : int
-        Data sets simulated from the model, to which its residuals are compared.
+        Data sets simulated from the model, to which its residuals are compared; fewer than 19 could show nothing.
     random_state : int
         Seed of the simulations.
 
@@ -71,7 +71,7 @@ def diagnose(model: RiskTerrainModel, *, n_simulations: int = 199, random_state:
     Raises
     ------
     InputError
-        If `n_simulations` is not a whole number of at least 1.
+        If `n_simulations` is not a whole number of at least 19.
 
     Notes
     -----
@@ -96,7 +96,7 @@ def diagnose(model: RiskTerrainModel, *, n_simulations: int = 199, random_state:
     incidents per factor               528   fine
     """
     check_is_fitted(model)
-    n_simulations = check_count("n_simulations", n_simulations)
+    n_simulations = check_count("n_simulations", n_simulations, minimum=round(1 / SIGNIFICANT) - 1)
     fitted = Refits.of(model)
     checks = [
         *_incidents(fitted),
@@ -201,10 +201,12 @@ def _residuals(fitted: Refits, n_simulations: int, random_state: int) -> Iterato
             "Do not read the model's intervals as proof." if alike and not fitted.is_calibrated else "",
             "look" if alike and not fitted.is_calibrated else "fine",
         )
-    yield _noise(fitted, means)
+    seen = min(tests[name].p_value for name in ("queen", "rook")) <= SIGNIFICANT
+    yield _noise(fitted, means, seen)
 
 
-def _noise(fitted: Refits, means: np.ndarray) -> _Check:
+def _noise(fitted: Refits, means: np.ndarray, seen: bool) -> _Check:
+    """Say how far noise reaches; `seen` is whether neighbouring cells show it too."""
     plane = Plane(fitted.grid)
     # What is printed is what the intervals were made with, where there are such.
     noise = fitted.model.noise_ or measure_noise(plane, fitted.counts, means)
@@ -221,7 +223,7 @@ def _noise(fitted: Refits, means: np.ndarray) -> _Check:
             value,
             f"{meaning}, and the intervals do not allow for it.",
             f"{blocks}, and read the intervals as too narrow.",
-            "alarm",
+            "alarm" if seen else "look",
         )
     used = fitted.model.fold_block_m_
     short = used is not None and used < 2 * metres
