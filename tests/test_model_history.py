@@ -10,7 +10,7 @@ import rtmkc as rtm
 from rtmkc.model.ages import both_ways
 from rtmkc.model.history import fit_history
 from rtmkc.model.kernels import smooth
-from rtmkc.model.where import predictive_interval
+from rtmkc.model.history_intervals import Rates, predictive_interval
 
 UTM = "EPSG:26915"
 
@@ -117,7 +117,8 @@ def test_history_finds_what_the_base_does_not_know(grid):
     risk, rng = simulated(grid, 4)
     risk = risk**2 / (risk**2).sum() * 1500
     counts = rng.poisson(risk)
-    history = fit_history(grid, np.ones(grid.n_cells), counts, both_ways([rng.binomial(counts, 0.5)], counts))
+    lessons = both_ways([rng.binomial(counts, 0.5)], counts)
+    history = fit_history(grid, np.ones(grid.n_cells), counts, lessons, widths=(400.0, 100.0))
     assert history.tempering == 1.0
     found = history.base * np.prod(history.multipliers, axis=0)
     unexplained = [1 - np.corrcoef(surface, risk)[0, 1] ** 2 for surface in (found, counts)]
@@ -137,11 +138,17 @@ def test_predictive_intervals_are_gamma_poisson():
     """Counts drawn from a gamma-mixed Poisson fall in the 90 % interval at least 90 % of the time, and not always."""
     rng = np.random.default_rng(5)
     shape, mean = np.array([0.5, 2.0, 10.0]), np.array([0.8, 3.0, 40.0])
-    lower, upper = predictive_interval(mean, shape)
+    lower, upper = predictive_interval(one_kind(mean, shape))
     drawn = rng.poisson(rng.gamma(shape, mean / shape, (200_000, 3)))
     covered = ((drawn >= lower) & (drawn <= upper)).mean(axis=0)
     assert np.all(covered >= 0.898)
     assert np.all(covered < 0.98)
     chance = shape / (shape + mean)
     np.testing.assert_array_equal(upper, nbinom.ppf(0.95, shape, chance))
-    np.testing.assert_array_equal(predictive_interval(mean, np.full(3, 1e9))[1], poisson.ppf(0.95, mean))
+    large = predictive_interval(one_kind(mean, np.full(3, 1e9)))[1]
+    np.testing.assert_array_equal(large, poisson.ppf(0.95, mean))
+
+
+def one_kind(mean, shape):
+    """Rates with one gamma distribution a cell."""
+    return Rates(np.ones((1, len(mean))), mean[None], shape[None])

@@ -58,6 +58,11 @@ class Past:
         weights = self.numbers * np.exp(-self.ages / decay_days)
         return np.bincount(self.cells, weights=weights, minlength=self.n_cells)
 
+    def slope(self, decay_days: float) -> np.ndarray:
+        """Return the derivative of `counts` by log(decay_days); shape (n_cells,)."""
+        old = self.ages / decay_days
+        return np.bincount(self.cells, weights=self.numbers * np.exp(-old) * old, minlength=self.n_cells)
+
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
@@ -190,7 +195,10 @@ def recent_rate(observations: Observations) -> tuple[float, str]:
         return observations.n_incidents / length, "the level is that of the whole period"
     recent = int((days > observations.period.end.toordinal() - YEAR_DAYS).sum())
     if not recent:
-        return observations.n_incidents / length, "the level is that of the whole period: its last year has none"
+        return (
+            observations.n_incidents / length,
+            "the level is that of the whole period: its last year has none",
+        )
     return recent / YEAR_DAYS, f"the level is that of the last {YEAR_DAYS} days ({recent:,} incidents)"
 
 
@@ -265,4 +273,6 @@ def _both_ways(observations: Observations, first: np.ndarray, ratio: float | Non
 def _coins(observations: Observations, seed: int, split: int) -> np.ndarray:
     """Heads or tails for every incident, by a hash of its index."""
     labels = (f"{label}|{seed}|{split}".encode() for label in observations.incidents.frame.index)
-    return np.array([bool(hashlib.blake2b(label, digest_size=1).digest()[0] & 1) for label in labels], dtype=bool)
+    return np.array(
+        [bool(hashlib.blake2b(label, digest_size=1).digest()[0] & 1) for label in labels], dtype=bool
+    )

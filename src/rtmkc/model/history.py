@@ -8,25 +8,31 @@ Y_h are the incidents under a Gaussian kernel of width h (peak 1), each weighing
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 from rtmkc.model.ages import Lesson, Lessons, Past
-from rtmkc.model.history_cells import HotCells, cell_multiplier
+from rtmkc.model.history_cells import HotCells, Multiplier, differentiate
+from rtmkc.model.history_intervals import Rates, fit_drift, rates_of
 from rtmkc.model.kernels import smooth
 from rtmkc.raster.grid import Grid
 
-WIDTHS_M = (500.0, 125.0, 0.0)
+WIDTHS_M = (500.0, 125.0)
 LOG_STRENGTH_BOUNDS = (-4.0, 10.0)
 LOG_STRENGTH_PENALTY = 0.01
 TEMPERING_BOUNDS = (0.0, 3.0)
 FIRST_DECAY_DAYS = 5 * 365.25
-DECAY_BOUNDS_DAYS = (90.0, 50 * 365.25)
+DECAY_BOUNDS = (math.log(90.0), math.log(50 * 365.25))
 DECAY_GAIN = 2.0
 """Weights of ages are one more parameter: they are used if they raise the log likelihood by more than this."""
+FIRST_HOT = HotCells(share=0.02, lift=7.5, strength=1.0)
+HOT_BOUNDS = [(-9.0, 0.0), (0.0, 5.0), (-4.0, 6.0)]
+HOT_GAIN = 10.0
+MAX_ITERATIONS = 200
 SMALLEST_RATE = 1e-9
 """Of the mean: where the base says never, history could not correct it."""
 
@@ -52,6 +58,31 @@ class Parameters:
     decay_days: float = math.inf
     hot: HotCells | None = None
 
+    @property
+    def values(self) -> np.ndarray:
+        """What an optimiser moves: gamma, log strengths, log tau if finite, and of hot cells logit share, log lift and
+        log strength.
+        """
+        hot = self.hot
+        of_hot = [] if hot is None else [float(logit(hot.share)), math.log(hot.lift), math.log(hot.strength)]
+        decay = [math.log(self.decay_days)] if math.isfinite(self.decay_days) else []
+        return np.array([self.tempering, *(math.log(value) for value in self.strengths), *decay, *of_hot])
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """Bounds of `values`."""
+        decay = [DECAY_BOUNDS] if math.isfinite(self.decay_days) else []
+        hot = [] if self.hot is None else HOT_BOUNDS
+        return [TEMPERING_BOUNDS, *[LOG_STRENGTH_BOUNDS] * len(self.strengths), *decay, *hot]
+
+    def moved_to(self, values: np.ndarray) -> "Parameters":
+        """Return parameters of the same kind with other values."""
+        rest = [float(value) for value in values]
+        tempering, logs, rest = rest[0], rest[1 : len(self.strengths) + 1], rest[len(self.strengths) + 1 :]
+        decay = math.exp(rest.pop(0)) if math.isfinite(self.decay_days) else math.inf
+        hot = HotCells(float(expit(rest[0])), math.exp(rest[1]), math.exp(rest[2])) if self.hot else None
+        return Parameters(tempering, tuple(math.exp(value) for value in logs), decay, hot)
+
 
 @dataclass(frozen=True, eq=False)
 class History:
@@ -62,13 +93,16 @@ class History:
     parameters : Parameters
         As fitted.
     widths_m : tuple of float
-        Kernel widths in metres, wide to narrow; 0 is the cell itself.
+        Kernel widths in metres, wide to narrow; the last, 0, is the cell itself.
     base : ndarray, shape (n_cells,)
         Tempered base, summing to the weighted incidents.
     multipliers : ndarray, shape (n_widths, n_cells)
         One factor per width, wide to narrow.
     counts : ndarray, shape (n_cells,)
         Incidents per cell, weighted by age.
+    drift : float
+        Variance of a further multiplier of every cell's rate, by which intervals are widened: what the futures of
+        the lessons showed beyond the rates that their pasts left.
     log_likelihood : float
         Of the futures of the lessons, given their numbers; 0 without lessons.
     """
@@ -78,6 +112,7 @@ class History:
     base: np.ndarray = field(repr=False)
     multipliers: np.ndarray = field(repr=False)
     counts: np.ndarray = field(repr=False)
+    drift: float
     log_likelihood: float
 
     @property
@@ -94,6 +129,12 @@ class History:
     def expected(self) -> np.ndarray:
         """The surface: base times multipliers; shape (n_cells,)."""
         return np.asarray(self.base * np.prod(self.multipliers, axis=0))
+
+    def rates(self, total: float) -> Rates:
+        """Return the distribution of every cell's rate, drift included, for `total` incidents in all."""
+        surface = self.base * np.prod(self.multipliers[:-1], axis=0)
+        own = rates_of(self.strengths[-1], self.parameters.hot, surface, self.counts, total)
+        return own.widened(self.drift)
 
 
 class Scales:
@@ -130,16 +171,11 @@ class Scales:
 
 
 class Learner:
-    """What a past makes of a base surface with any parameters.
-
-    An optimiser mostly moves one parameter at a time, and the sums under a kernel depend only on the parameters
-    before it: what did not change is kept.
-    """
+    """What a past makes of a base surface with any parameters, and how that moves with them."""
 
     def __init__(self, scales: Scales, past: Past) -> None:
         self.scales, self.past = scales, past
         self._sums: tuple[float, list[np.ndarray]] | None = None
-        self._stages: list[tuple[object, np.ndarray, np.ndarray]] = []
 
     def sums(self, decay_days: float) -> list[np.ndarray]:
         """Return the weighted incidents under every kernel."""
@@ -148,49 +184,88 @@ class Learner:
             self._sums = (decay_days, [self.scales.under(k, counts) for k in range(len(self.scales.taps))])
         return self._sums[1]
 
-    def stage(self, parameters: Parameters, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the surface before the history of a width, and its sums under that kernel."""
-        key = (parameters.tempering, parameters.decay_days, parameters.strengths[:scale])
-        if len(self._stages) > scale and self._stages[scale][0] == key:
-            return self._stages[scale][1:]
-        if scale == 0:
-            base, widest = self.scales.tempered(parameters.tempering)
-            total = float(self.sums(parameters.decay_days)[-1].sum())
-            surface, expected = base * total, widest * total
-        else:
-            surface = self.stage(parameters, scale - 1)[0] * self.multiplier(parameters, scale - 1)
-            expected = self.scales.under(scale, surface)
-        self._stages[scale:] = [(key, surface, expected)]
-        return surface, expected
-
-    def multiplier(self, parameters: Parameters, scale: int) -> np.ndarray:
-        """Return the gamma-Poisson multiplier of a width; 1 where nothing is expected and nothing was seen."""
-        seen, expected = self.sums(parameters.decay_days)[scale], self.stage(parameters, scale)[1]
-        hot = parameters.hot if scale == len(parameters.strengths) - 1 else None
-        return cell_multiplier(parameters.strengths[scale], hot, seen, expected)
-
-    def surface(self, parameters: Parameters) -> np.ndarray:
-        """Return the surface after all widths."""
+    def stages(self, parameters: Parameters) -> tuple[list[np.ndarray], list[Multiplier]]:
+        """Return the surface before each width and after the last, and the multiplier of each width."""
+        sums = self.sums(parameters.decay_days)
         last = len(parameters.strengths) - 1
-        return np.asarray(self.stage(parameters, last)[0] * self.multiplier(parameters, last))
+        base, widest = self.scales.tempered(parameters.tempering)
+        total = float(self.past.counts(parameters.decay_days).sum())
+        surfaces, multipliers = [base * total], []
+        for scale, strength in enumerate(parameters.strengths):
+            expected = widest * total if scale == 0 else self.scales.under(scale, surfaces[-1])
+            hot = parameters.hot if scale == last else None
+            multipliers.append(differentiate(strength, hot, sums[scale], expected))
+            surfaces.append(surfaces[-1] * multipliers[-1].value)
+        return surfaces, multipliers
+
+    def gradient(
+        self,
+        parameters: Parameters,
+        surfaces: list[np.ndarray],
+        multipliers: list[Multiplier],
+        slope: np.ndarray,
+    ) -> np.ndarray:
+        """Return the derivatives by `Parameters.values` of something whose derivatives by the surface are `slope`.
+
+        The chain rule backwards through the widths; kernels are symmetric, and so their own transposes.
+        """
+        by_strength, by_decay, by_hot = [], 0.0, []
+        aged = self.past.slope(parameters.decay_days) if math.isfinite(parameters.decay_days) else None
+        for scale in reversed(range(len(multipliers))):
+            multiplier = multipliers[scale]
+            through = slope * surfaces[scale]
+            by_strength.append(parameters.strengths[scale] * float(through @ multiplier.by_strength))
+            by_hot += [float(through @ one) for one in multiplier.by_hot]
+            if aged is not None:
+                by_decay += float((through * multiplier.by_seen) @ self.scales.under(scale, aged))
+            slope = slope * multiplier.value + self.scales.under(scale, through * multiplier.by_expected)
+        base, _ = self.scales.tempered(parameters.tempering)
+        total = float(surfaces[0].sum())
+        rate = self.scales.log_rate
+        by_tempering = total * float((slope * base) @ (rate - float(base @ rate)))
+        if aged is not None:
+            by_decay += float(slope @ base) * float(aged.sum())
+        by_age = [] if aged is None else [by_decay]
+        return np.array([by_tempering, *reversed(by_strength), *by_age, *by_hot])
 
 
 class Trial:
     """How well parameters predict the futures of lessons."""
 
     def __init__(self, scales: Scales, lessons: Sequence[Lesson]) -> None:
-        usable = [lesson for lesson in lessons if lesson.past.total > 0 and lesson.future.sum() > 0]
-        self.lessons = usable
-        self.learners = [Learner(scales, lesson.past) for lesson in usable]
-        self._hits = [np.flatnonzero(lesson.future) for lesson in usable]
+        self.lessons = [lesson for lesson in lessons if lesson.past.total > 0 and lesson.future.sum() > 0]
+        self.learners = [Learner(scales, lesson.past) for lesson in self.lessons]
+        self._hits = [np.flatnonzero(lesson.future) for lesson in self.lessons]
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Return the sum of log(share of the forecast) over all incidents predicted."""
-        total = 0.0
+        return self.value_and_gradient(parameters, with_gradient=False)[0]
+
+    def value_and_gradient(
+        self, parameters: Parameters, *, with_gradient: bool = True
+    ) -> tuple[float, np.ndarray]:
+        """Return the log likelihood and its derivatives by `Parameters.values`."""
+        value, gradient = 0.0, np.zeros(len(parameters.values))
         for lesson, learner, hit in zip(self.lessons, self.learners, self._hits, strict=True):
-            surface = learner.surface(parameters)
-            total += float(lesson.future[hit] @ np.log(surface[hit] / surface.sum()))
-        return total
+            surfaces, multipliers = learner.stages(parameters)
+            found, total = surfaces[-1], float(surfaces[-1].sum())
+            future = lesson.future[hit]
+            value += float(future @ np.log(found[hit] / total))
+            if with_gradient:
+                slope = np.full(found.size, -float(future.sum()) / total)
+                slope[hit] += future / found[hit]
+                gradient += learner.gradient(parameters, surfaces, multipliers, slope)
+        return value, gradient
+
+    def rates(self, parameters: Parameters) -> list[tuple[Rates, np.ndarray]]:
+        """Return what each past says of the rates of its future, and that future."""
+        pairs = []
+        for lesson, learner in zip(self.lessons, self.learners, strict=True):
+            surface = learner.stages(parameters)[0][-2]
+            seen = learner.sums(parameters.decay_days)[-1]
+            rates = rates_of(parameters.strengths[-1], parameters.hot, surface, seen, lesson.expected_total)
+            pairs.append((rates, lesson.future))
+        return pairs
 
 
 def fit_history(
@@ -217,7 +292,7 @@ def fit_history(
     weight : ndarray, shape (n_cells,), optional
         Size of each cell (its share inside the area), which is not tempered.
     widths : sequence of float
-        Kernel widths in metres, wide to narrow; 0 is the cell itself.
+        Kernel widths in metres, wide to narrow, without the cell itself, which is always the last scale.
 
     Returns
     -------
@@ -226,67 +301,71 @@ def fit_history(
     Notes
     -----
     Maximises ``sum t log(cur / sum cur)`` over the incidents t of all futures with a weak penalty ``.01 (log a_h - 1)^2``
-    a lesson, by Powell's method. With a flat base gamma has no effect and stays 1; tau is infinite unless the lessons
+    a lesson, with exact derivatives. With a flat base gamma has no effect and stays 1; tau is infinite unless the lessons
     have ages and it raises the log likelihood by more than `DECAY_GAIN`. What was found on parts is used unchanged on
     the whole. Kernels are cut at 4 h along each axis and sum over cells of the area only. The multipliers are posterior
     means of a gamma-Poisson model at each scale (Clayton and Kaldor 1987, Biometrics 43, 671-681).
     """
     past = past if isinstance(past, Past) else Past.of_counts(past)
     weight = np.ones(grid.n_cells) if weight is None else weight
-    scales = Scales(grid, base, weight, widths)
+    all_widths = (*widths, 0.0)
+    scales = Scales(grid, base, weight, all_widths)
     trial = Trial(scales, list(lessons))
     has_ages = isinstance(lessons, Lessons) and lessons.has_ages
-    parameters = _fit(trial, scales.is_flat, len(widths), has_ages=has_ages)
-    learner = Learner(scales, past)
-    multipliers = np.array([learner.multiplier(parameters, scale) for scale in range(len(widths))])
+    parameters = fit_parameters(trial, len(all_widths), is_flat=scales.is_flat, has_ages=has_ages)
+    surfaces, multipliers = Learner(scales, past).stages(parameters)
     return History(
         parameters,
-        tuple(widths),
-        learner.stage(parameters, 0)[0],
-        multipliers,
+        all_widths,
+        surfaces[0],
+        np.array([one.value for one in multipliers]),
         past.counts(parameters.decay_days),
+        fit_drift(trial.rates(parameters)),
         trial.log_likelihood(parameters),
     )
 
 
-def _fit(trial: Trial, is_flat: bool, n_widths: int, *, has_ages: bool) -> Parameters:
-    """Climb from the start values, first with equal weights, then with weights of ages."""
-    n_lessons = len(trial.lessons)
+def fit_parameters(trial: Trial, n_widths: int, *, is_flat: bool, has_ages: bool) -> Parameters:
+    """Climb from the start values: first the plain recipe, then with weights of ages, then with hot cells.
 
-    def read(values: np.ndarray) -> Parameters:
-        tempering = 1.0 if is_flat else float(values[0])
-        rest = values if is_flat else values[1:]
-        decay = float(np.exp(rest[n_widths])) if len(rest) > n_widths else math.inf
-        return Parameters(tempering, tuple(float(value) for value in np.exp(rest[:n_widths])), decay)
-
-    def objective(values: np.ndarray) -> float:
-        parameters = read(values)
-        penalty = LOG_STRENGTH_PENALTY * sum((math.log(value) - 1.0) ** 2 for value in parameters.strengths)
-        return penalty * n_lessons - trial.log_likelihood(parameters)
-
-    start = np.ones(n_widths + (0 if is_flat else 1))
-    bounds = ([] if is_flat else [TEMPERING_BOUNDS]) + [LOG_STRENGTH_BOUNDS] * n_widths
-    if not n_lessons:
-        return read(start)
-    found = climb(objective, start, bounds)
+    Each addition starts from what was found without it, and stays if it raises the log likelihood enough.
+    """
+    found = Parameters(1.0, (math.e,) * n_widths)
+    if not trial.lessons:
+        return found
+    found = _climb(trial, found, is_flat)
     if has_ages:
-        longer = np.append(found, math.log(FIRST_DECAY_DAYS))
-        low, high = (math.log(days) for days in DECAY_BOUNDS_DAYS)
-        aged = climb(objective, longer, [*bounds, (low, high)])
-        if trial.log_likelihood(read(aged)) > trial.log_likelihood(read(found)) + DECAY_GAIN:
-            found = aged
-    return read(found)
+        aged = _climb(trial, replace(found, decay_days=FIRST_DECAY_DAYS), is_flat)
+        found = _better(trial, found, aged, DECAY_GAIN)
+    return _better(trial, found, _climb(trial, replace(found, hot=FIRST_HOT), is_flat), HOT_GAIN)
 
 
-def climb(
-    objective: Callable[[np.ndarray], float], start: np.ndarray, bounds: Sequence[tuple[float, float]]
-) -> np.ndarray:
-    """Return the minimum by Powell's method, to three decimals.
+def _better(trial: Trial, one: Parameters, other: Parameters, gain: float) -> Parameters:
+    return other if trial.log_likelihood(other) > trial.log_likelihood(one) + gain else one
+
+
+def _climb(trial: Trial, start: Parameters, is_flat: bool) -> Parameters:
+    """Maximise the penalised likelihood over the values that `start` has, to three decimals.
 
     They are finer than the data can tell; with them the last digits of sums do not matter.
     """
-    options = {"xtol": 1e-3, "ftol": 1e-7}
-    return np.round(minimize(objective, start, method="Powell", bounds=bounds, options=options).x, 3)
+    n_widths, n_lessons = len(start.strengths), len(trial.lessons)
+    n_predicted = sum(float(lesson.future.sum()) for lesson in trial.lessons)
+    bounds = list(start.bounds)
+    if is_flat:
+        bounds[0] = (1.0, 1.0)
+
+    def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = trial.value_and_gradient(start.moved_to(values))
+        apart = values[1 : n_widths + 1] - 1.0
+        loss = LOG_STRENGTH_PENALTY * n_lessons * float(apart @ apart) - value
+        slope = -gradient
+        slope[1 : n_widths + 1] += 2.0 * LOG_STRENGTH_PENALTY * n_lessons * apart
+        return loss / n_predicted, slope / n_predicted
+
+    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-10, "gtol": 1e-6}
+    found = minimize(objective, start.values, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return start.moved_to(np.round(found.x, 3))
 
 
 def _taps(width: float) -> np.ndarray:

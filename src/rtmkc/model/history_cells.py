@@ -1,13 +1,13 @@
-"""The cell itself: most are ordinary, a small share may be hot; what a cell's own incidents say, and with what spread.
+"""What the incidents of a place say about it: gamma-Poisson multipliers, of one kind of place or of two.
 
-An ordinary cell multiplies what is expected there by a gamma variable of mean 1 and shape a; a hot one, with a small
-probability, by one of mean `lift`.
+An ordinary place multiplies what is expected there by a gamma variable of mean 1 and shape a. Of two kinds, a hot one,
+with a small probability, multiplies it by a gamma variable of mean `lift`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import expit, gammaln, logit
+from scipy.special import digamma, expit, gammaln, logit
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,27 @@ class HotCells:
     share: float
     lift: float
     strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class Multiplier:
+    """A posterior mean multiplier of every cell, and how it moves.
+
+    Attributes
+    ----------
+    value : ndarray, shape (n_cells,)
+        1 where nothing is expected and nothing was seen, if there is one kind of place.
+    by_expected, by_seen, by_strength : ndarray, shape (n_cells,)
+        Its derivatives.
+    by_hot : tuple of ndarray
+        Its derivatives by logit(share), log(lift) and log(strength) of hot cells; empty without them.
+    """
+
+    value: np.ndarray = field(repr=False)
+    by_expected: np.ndarray = field(repr=False)
+    by_seen: np.ndarray = field(repr=False)
+    by_strength: np.ndarray = field(repr=False)
+    by_hot: tuple[np.ndarray, ...] = field(repr=False, default=())
 
 
 def hot_chance(strength: float, hot: HotCells, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -67,7 +88,7 @@ def hot_chance(strength: float, hot: HotCells, seen: np.ndarray, expected: np.nd
 def cell_multiplier(
     strength: float, hot: HotCells | None, seen: np.ndarray, expected: np.ndarray
 ) -> np.ndarray:
-    """Return the posterior mean of each cell's multiplier; 1 where nothing is expected and nothing was seen.
+    """Return the posterior mean of each cell's multiplier.
 
     Examples
     --------
@@ -82,3 +103,37 @@ def cell_multiplier(
     chance = hot_chance(strength, hot, seen, expected)
     lifted = (hot.strength + seen) / (hot.strength / hot.lift + expected)
     return np.asarray((1.0 - chance) * ordinary + chance * lifted)
+
+
+def differentiate(
+    strength: float, hot: HotCells | None, seen: np.ndarray, expected: np.ndarray
+) -> Multiplier:
+    """Return `cell_multiplier` with its derivatives."""
+    per = 1.0 / (strength + expected)
+    ordinary = (strength + seen) * per
+    if hot is None:
+        return Multiplier(ordinary, -ordinary * per, per, (1.0 - ordinary) * per)
+    other, rate = hot.strength, hot.strength / hot.lift
+    per_hot = 1.0 / (rate + expected)
+    lifted = (other + seen) * per_hot
+    chance = hot_chance(strength, hot, seen, expected)
+    # d value = chance' (lifted - ordinary), with chance' = chance (1 - chance) d odds
+    gap = lifted - ordinary
+    turn = gap * chance * (1.0 - chance)
+    closer = np.log(per_hot / per)
+    odds_by_strength = ordinary - 1.0 - np.log(strength * per)
+    odds_by_other = np.log(rate * per_hot)
+    odds_by_seen = closer.copy()
+    some = np.flatnonzero(seen)
+    of_ordinary, of_hot = digamma(strength + seen[some]), digamma(other + seen[some])
+    odds_by_strength[some] += digamma(strength) - of_ordinary
+    odds_by_other[some] += of_hot - digamma(other)
+    odds_by_seen[some] += of_hot - of_ordinary
+    by_rate = -chance * lifted * per_hot + turn * (hot.lift - lifted)
+    return Multiplier(
+        ordinary + chance * gap,
+        -(1.0 - chance) * ordinary * per - chance * lifted * per_hot - turn * gap,
+        (1.0 - chance) * per + chance * per_hot + turn * odds_by_seen,
+        (1.0 - chance) * (1.0 - ordinary) * per + turn * odds_by_strength,
+        (turn, -rate * by_rate, rate * by_rate + other * (chance * per_hot + turn * odds_by_other)),
+    )

@@ -12,9 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from rtmkc.checks import check_count
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.sweeps import Design
-from rtmkc.model.ages import split_halves, whole_past
+from rtmkc.errors import InputError
+from rtmkc.model.ages import Lessons, first_part, recent_rate, split_halves, whole_past
 from rtmkc.model.folds import block_folds
-from rtmkc.model.history import fit_history
+from rtmkc.model.history import History, fit_history
+from rtmkc.model.history_gain import Gain, measure_gain
+from rtmkc.model.history_intervals import predictive_interval
 from rtmkc.model.observations import Observations, check_together, observe
 from rtmkc.model.selection import sign_bounds
 from rtmkc.raster.candidates import Candidates, build_curves
@@ -22,9 +25,11 @@ from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_days, parse_length
 
+AREA_WIDTH_M = 250.0
+"""Widths from here on are history of the area, narrower ones and the cell itself of the spot."""
 INTERVAL = (
-    "90 % gamma-Poisson predictive intervals of a cell's count: its history at the cell's own scale and chance; the "
-    "surface around it and the city's total are taken as known"
+    "90 % gamma-Poisson predictive intervals of a single cell's count: by its own history, widened by what parts of the "
+    "period showed beyond it when they were predicted from others; not for sums over cells"
 )
 
 
@@ -45,6 +50,8 @@ class RiskForecast(BaseEstimator):
         Folds of the cross validation, made of square blocks.
     fold_block : length
         Side of the blocks.
+    history_widths : sequence of length
+        Kernel widths at which local history is looked at; the cell itself is always the last.
     random_state : int
         Seed of the folds and of the halves where incidents have no dates.
 
@@ -53,18 +60,23 @@ class RiskForecast(BaseEstimator):
     expected_ : ndarray, shape (n_cells,)
         Expected incidents per cell over the horizon (over the period of the data, where that is not known).
     lower_, upper_ : ndarray, shape (n_cells,)
-        90 % predictive interval of the count over the horizon.
+        90 % predictive interval of each cell's count over the horizon. It does not hold for sums over cells.
     city_mean_ : float
         Mean of `expected_`.
     environment_, area_history_, spot_history_ : ndarray, shape (n_cells,)
-        ``expected = city_mean * environment * area_history * spot_history``.
+        ``expected = city_mean * environment * area_history * spot_history``; area history are the widths of 250 m
+        and more, spot history the others and the cell itself.
     curves_ : DataFrame
         factor, kind, bandwidth_m, from_m, to_m, from_density, to_density (features per km2), multiplier
         against a place out of reach.
     uses_curves_ : bool
         Whether the curves beat a flat surface on held-out likelihood; if not the environment is flat.
     history_ : History
-        Tempering and strengths.
+        Tempering, strengths, weights of ages, hot cells and drift.
+    gain_over_history_ : Gain
+        Log score per incident that the factors add to history alone, on incidents held out; NaN where none could be.
+    gain_statement_ : str
+        The same as a sentence.
     horizon_days_ : int or None
         None where the incidents have no period.
     candidates_, path_, observations_, notes_
@@ -73,8 +85,15 @@ class RiskForecast(BaseEstimator):
     Notes
     -----
     Curves are non-negative steps (in the direction of each factor) over 20 distances and up to four
-    densities with 13 levels, fitted as one Poisson elastic net; history is a gamma-Poisson multiplier at
-    Gaussian widths of 4 cells (area), 1 cell and the cell itself (spot).
+    densities with 13 levels, fitted as one Poisson elastic net to all incidents of the period alike. History is a
+    gamma-Poisson multiplier at Gaussian widths and the cell itself.
+
+    From three years of dates on an incident of age t weighs ``exp(-t / tau)``, if that predicts the last year better
+    from those before it, and the level is that of the last 365 days: ages say where, not how many. Strengths are then
+    in incidents of today. Of a shorter period all incidents weigh the same, and the level is that of the whole.
+
+    The gain over history alone takes the first part of the period, fits everything anew to it (curves, tempering,
+    strengths, with and without factors), and scores the rest.
 
     Examples
     --------
@@ -90,6 +109,7 @@ class RiskForecast(BaseEstimator):
         n_lambdas: int = 60,
         n_folds: int = 5,
         fold_block: float | str = "1.5 km",
+        history_widths: Sequence[float | str] = ("500 m", "125 m"),
         random_state: int = 0,
     ) -> None:
         self.horizon = horizon
@@ -97,6 +117,7 @@ class RiskForecast(BaseEstimator):
         self.n_lambdas = n_lambdas
         self.n_folds = n_folds
         self.fold_block = fold_block
+        self.history_widths = history_widths
         self.random_state = random_state
 
     def fit(
@@ -120,20 +141,24 @@ class RiskForecast(BaseEstimator):
         observations = observe(grid, incidents, exposure=exposure)
         candidates = factors if isinstance(factors, Candidates) else build_curves(grid, factors)
         timing = check_together(grid, candidates, observations, allow_later=allow_later_factors)
+        side = parse_length(self.fold_block, name="fold_block", block_length=grid.block_length)
+        n_folds = check_count("n_folds", self.n_folds, minimum=2)
+        widths = _widths(self.history_widths, grid)
         if folds is None:
-            side = parse_length(self.fold_block, name="fold_block", block_length=grid.block_length)
-            folds = block_folds(
-                grid, side, check_count("n_folds", self.n_folds, minimum=2), self.random_state
-            )
+            folds = block_folds(grid, side, n_folds, self.random_state)
 
         design = Design(candidates.codes, candidates.tables)
-        offset = np.log(grid.share * observations.exposure.values)
-        path, base, coef = self._fit_environment(design, candidates, observations, offset, folds, progress)
+        path, base, coef = self._fit_environment(design, candidates, observations, folds, progress)
+        lessons = split_halves(observations, self.random_state)
         self.uses_curves_ = bool(np.any(coef))
         self.history_ = fit_history(
-            grid, base, whole_past(observations), split_halves(observations, self.random_state), weight=grid.share
+            grid, base, whole_past(observations), lessons, weight=grid.share, widths=widths
         )
-        self._set_surfaces(grid, observations)
+        self.gain_over_history_ = self._measure_gain(
+            design, candidates, observations, lessons, folds, widths, side
+        )
+        self.gain_statement_ = self.gain_over_history_.statement
+        level = self._set_surfaces(grid, observations)
         self.curves_ = _curves_table(candidates, coef)
         self.candidates_, self.path_, self.observations_ = candidates, path, observations
         self.timing_ = timing
@@ -144,6 +169,10 @@ class RiskForecast(BaseEstimator):
             timing,
             *([] if np.all(observations.exposure.values == 1.0) else [observations.exposure.statement]),
             *([] if self.uses_curves_ else [flat]),
+            lessons.statement,
+            *_history_notes(self.history_),
+            *([level] if level else []),
+            self.gain_statement_,
             INTERVAL,
         )
         return self
@@ -153,12 +182,12 @@ class RiskForecast(BaseEstimator):
         design: Design,
         candidates: Candidates,
         observations: Observations,
-        offset: np.ndarray,
         folds: np.ndarray,
-        progress: Callable[[int, int], None] | None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[PathFit | None, np.ndarray, np.ndarray]:
         """The path, the expected incidents by the environment, and the steps of the curves (0 if flat)."""
         counts = observations.counts.astype(float)
+        offset = np.log(observations.grid.share * observations.exposure.values)
         per_fold = np.bincount(folds, weights=counts)
         lower, upper = sign_bounds(candidates)
         path: PathFit | None = None
@@ -182,21 +211,52 @@ class RiskForecast(BaseEstimator):
         flat = np.exp(offset)
         return path, flat * (counts.sum() / flat.sum()), np.zeros(design.n_columns)
 
-    def _set_surfaces(self, grid: Grid, observations: Observations) -> None:
+    def _measure_gain(
+        self,
+        design: Design,
+        candidates: Candidates,
+        observations: Observations,
+        lessons: Lessons,
+        folds: np.ndarray,
+        widths: tuple[float, ...],
+        block: float,
+    ) -> Gain:
+        """Fit to the first part of the period as if the rest were unknown, with and without factors; score the rest."""
+        grid, future = observations.grid, lessons.lessons[0].future
+        if not lessons.learned.any() or lessons.learned.all():
+            return Gain(np.nan, np.nan, np.nan, 0, lessons.by_time)
+        first = first_part(observations, lessons)
+        past, own_lessons = whole_past(first), split_halves(first, self.random_state)
+        _, base, coef = self._fit_environment(design, candidates, first, folds)
+
+        def forecast(surface: np.ndarray) -> np.ndarray:
+            return fit_history(grid, surface, past, own_lessons, weight=grid.share, widths=widths).expected
+
+        alone = forecast(grid.share * observations.exposure.values)
+        with_factors = forecast(base) if np.any(coef) else alone
+        return measure_gain(
+            grid, with_factors, alone, future, block=block, by_time=lessons.by_time, seed=self.random_state
+        )
+
+    def _set_surfaces(self, grid: Grid, observations: Observations) -> str | None:
+        """Set the forecast and its factors; return what its level was taken from."""
         history = self.history_
-        self.area_history_ = history.multipliers[0]
-        self.spot_history_ = np.prod(history.multipliers[1:], axis=0)
+        is_area = np.array(history.widths_m) >= AREA_WIDTH_M
+        self.area_history_ = np.prod(history.multipliers[is_area], axis=0)
+        self.spot_history_ = np.prod(history.multipliers[~is_area], axis=0)
         current = history.base * self.area_history_ * self.spot_history_
-        days = observations.period.days if observations.period else None
-        self.horizon_days_ = parse_days(self.horizon, name="horizon") if days else None
-        total = observations.n_incidents * (self.horizon_days_ / days if self.horizon_days_ and days else 1.0)
+        if observations.period is None:
+            self.horizon_days_, total, level = None, float(observations.n_incidents), None
+        else:
+            self.horizon_days_ = parse_days(self.horizon, name="horizon")
+            rate, level = recent_rate(observations)
+            total = rate * self.horizon_days_
         self.city_mean_ = total / grid.n_cells
         # The multipliers move the sum a little; the level is that of the data, and the environment carries it.
         self.environment_ = history.base * (grid.n_cells / current.sum())
         self.expected_ = self.city_mean_ * self.environment_ * self.area_history_ * self.spot_history_
-        self.lower_, self.upper_ = predictive_interval(
-            self.expected_, history.strengths[-1] + observations.counts
-        )
+        self.lower_, self.upper_ = predictive_interval(history.rates(total))
+        return level
 
     def predict(self) -> np.ndarray:
         """Return the expected incidents of each cell over the horizon; shape (n_cells,)."""
@@ -204,39 +264,30 @@ class RiskForecast(BaseEstimator):
         return self.expected_
 
 
-def predictive_interval(
-    mean: np.ndarray, shape: np.ndarray, *, level: float = 0.9
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the central gamma-Poisson interval of future counts.
+def _widths(widths: Sequence[float | str], grid: Grid) -> tuple[float, ...]:
+    """Kernel widths in metres, wide to narrow."""
+    if isinstance(widths, str) or not isinstance(widths, Sequence):
+        raise InputError(
+            f"Invalid history_widths {widths!r}. Give a list of lengths, as in ('500 m', '125 m')."
+        )
+    metres = (parse_length(width, name="history width", block_length=grid.block_length) for width in widths)
+    return tuple(sorted(set(metres), reverse=True))
 
-    Parameters
-    ----------
-    mean : ndarray
-        Expected count.
-    shape : ndarray
-        Shape of the gamma distribution of the rate (prior strength plus incidents seen).
-    level : float
-        Coverage that is aimed at; counts are whole, so the real one is at least this.
 
-    Returns
-    -------
-    lower, upper : ndarray
-        Whole numbers.
-
-    Examples
-    --------
-    >>> predictive_interval(np.array([2.0]), np.array([1e9]))
-    (array([0.]), array([5.]))
-    """
-    from scipy.stats import nbinom, poisson  # half a second that a first import need not pay
-
-    tail = (1 - level) / 2
-    mean, shape = np.asarray(mean, dtype=float), np.asarray(shape, dtype=float)
-    large = shape > 1e7  # where scipy's negative binomial loses digits it is Poisson
-    chance = shape / (shape + mean)
-    lower = np.where(large, poisson.ppf(tail, mean), nbinom.ppf(tail, shape, chance))
-    upper = np.where(large, poisson.ppf(1 - tail, mean), nbinom.ppf(1 - tail, shape, chance))
-    return lower, upper
+def _history_notes(history: History) -> list[str]:
+    """What was found of history beyond its strengths, for people."""
+    notes, decay, hot = [], history.parameters.decay_days, history.parameters.hot
+    if np.isfinite(decay):
+        notes.append(
+            f"an incident weighs exp(-age / {decay / 365.25:.1f} years) in the history of a place; strengths are in "
+            "incidents of today"
+        )
+    if hot is not None:
+        notes.append(
+            f"cells are of two kinds: {100 * hot.share:.2g} % may be hot and multiply what is expected there by "
+            f"{hot.lift:.2g} on average, strength {hot.strength:.2g}"
+        )
+    return notes
 
 
 def _curves_table(candidates: Candidates, coef: np.ndarray) -> pd.DataFrame:

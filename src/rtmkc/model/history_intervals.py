@@ -1,0 +1,165 @@
+"""How far the future count of a cell may lie from what is expected: predictive intervals, and their widening.
+
+The rate of a cell has a gamma distribution, or a mixture of two, by its own history. What that leaves out (the surface
+around it, and the city's level, change) is one more gamma variable of mean 1 and variance phi, fitted to parts of the
+period that were predicted from others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import betaln, logsumexp
+
+from rtmkc.model.history_cells import HotCells, hot_chance
+
+LARGE_SHAPE = 1e7
+"""Above this scipy's negative binomial loses digits, and is Poisson."""
+DRIFT_BOUNDS = (1e-4, 10.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Gamma distributions of every cell's rate: one, or a mixture.
+
+    Attributes
+    ----------
+    chances : ndarray, shape (n_kinds, n_cells)
+        Summing to 1 over kinds.
+    means, shapes : ndarray, shape (n_kinds, n_cells)
+        Of the gamma distribution of each kind.
+    """
+
+    chances: np.ndarray = field(repr=False)
+    means: np.ndarray = field(repr=False)
+    shapes: np.ndarray = field(repr=False)
+
+    def widened(self, drift: float) -> "Rates":
+        """Return the rates times a variable of mean 1 and variance `drift`, again as gamma distributions."""
+        spread = (1.0 + 1.0 / self.shapes) * (1.0 + drift) - 1.0
+        return Rates(self.chances, self.means, 1.0 / spread)
+
+    def log_probability(self, counts: np.ndarray) -> np.ndarray:
+        """Return the log probability of counts; shape (n_cells,)."""
+        each = np.stack(
+            [
+                _log_probability(counts, mean, shape)
+                for mean, shape in zip(self.means, self.shapes, strict=True)
+            ]
+        )
+        with np.errstate(divide="ignore"):
+            return np.asarray(logsumexp(each, axis=0, b=self.chances))
+
+
+def rates_of(
+    strength: float, hot: HotCells | None, surface: np.ndarray, seen: np.ndarray, total: float
+) -> Rates:
+    """Return the distributions of the cells' rates, their means summing to `total`.
+
+    Parameters
+    ----------
+    strength : float
+        Of the cell itself.
+    hot : HotCells or None
+        The second kind of cell, if there is one.
+    surface, seen : ndarray, shape (n_cells,)
+        What was expected in each cell before its own incidents, and these (weighted).
+    total : float
+        What the means are rescaled to.
+    """
+    kinds = [(strength, strength)]
+    if hot is not None:
+        kinds.append((hot.strength, hot.strength / hot.lift))
+    shapes = np.stack([shape + seen for shape, _ in kinds])
+    means = np.stack([surface * (shape + seen) / (rate + surface) for shape, rate in kinds])
+    chances = np.ones_like(means)
+    if hot is not None:
+        chances[1] = hot_chance(strength, hot, seen, surface)
+        chances[0] = 1.0 - chances[1]
+    return Rates(chances, means * (total / float(np.sum(chances * means))), shapes)
+
+
+def fit_drift(pairs: Sequence[tuple[Rates, np.ndarray]]) -> float:
+    """Return the variance phi with which counts are likeliest that came after the pasts of some rates.
+
+    Parameters
+    ----------
+    pairs : sequence of (Rates, ndarray of shape (n_cells,))
+        Rates at the level of their past, so that phi also holds what a level may move, and the counts.
+
+    Returns
+    -------
+    float
+        To two digits; 0 if no spread is better than any, and without pairs.
+    """
+
+    def surprise(log_drift: float) -> float:
+        drift = float(np.exp(log_drift))
+        return -sum(float(rates.widened(drift).log_probability(future).sum()) for rates, future in pairs)
+
+    if not pairs:
+        return 0.0
+    low, high = np.log(DRIFT_BOUNDS)
+    found = minimize_scalar(surprise, bounds=(low, high), method="bounded", options={"xatol": 1e-2})
+    return 0.0 if found.x < low + 0.1 else float(f"{np.exp(found.x):.2g}")
+
+
+def predictive_interval(rates: Rates, *, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+    """Return the central interval of future counts.
+
+    Parameters
+    ----------
+    rates : Rates
+        Distributions of the cells' rates.
+    level : float
+        Coverage that is aimed at; counts are whole, so the real one is at least this.
+
+    Returns
+    -------
+    lower, upper : ndarray, shape (n_cells,)
+        Whole numbers: the smallest whose distribution function reaches ``(1 - level) / 2``, and ``(1 + level) / 2``.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1))
+    >>> predictive_interval(Rates(one, 2 * one, 1e9 * one))
+    (array([0.]), array([5.]))
+    """
+    tail = (1.0 - level) / 2.0
+    return _quantile(rates, tail), _quantile(rates, 1.0 - tail)
+
+
+def _quantile(rates: Rates, level: float) -> np.ndarray:
+    """The smallest whole number at which the mixture's distribution function reaches a level."""
+    from scipy.stats import nbinom, poisson  # half a second that a first import need not pay
+
+    def single(mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        large = shape > LARGE_SHAPE
+        return np.where(large, poisson.ppf(level, mean), nbinom.ppf(level, shape, shape / (shape + mean)))
+
+    def reached(counts: np.ndarray) -> np.ndarray:
+        large = rates.shapes > LARGE_SHAPE
+        chance = rates.shapes / (rates.shapes + rates.means)
+        each = np.where(large, poisson.cdf(counts, rates.means), nbinom.cdf(counts, rates.shapes, chance))
+        return np.asarray((rates.chances * each).sum(axis=0) >= level)
+
+    quantiles = np.stack([single(*kind) for kind in zip(rates.means, rates.shapes, strict=True)])
+    low, high = quantiles.min(axis=0), quantiles.max(axis=0)
+    # The quantile of a mixture lies between those of its kinds.
+    while np.any(low < high):
+        middle = np.floor((low + high) / 2)
+        enough = reached(middle)
+        low, high = np.where(enough | (low == high), low, middle + 1), np.where(enough, middle, high)
+    return low
+
+
+def _log_probability(counts: np.ndarray, mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Negative binomial with a mean and a shape; stable for large shapes."""
+    seen = counts > 0
+    result = -shape * np.log1p(mean / shape)
+    number, at, own = counts[seen], mean[seen], shape[seen]
+    # gamma(s + y) / (gamma(s) y!) without differences of large logarithms
+    choose = -betaln(own, number) - np.log(number)
+    result[seen] += choose + number * np.log(at / (own + at))
+    return np.asarray(result)
