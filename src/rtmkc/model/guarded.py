@@ -162,8 +162,12 @@ def poisson_means(design: Design, columns: Sequence[int], response: Response) ->
     Columns collapse, covariates do not: one is fitted with the other held, in turn, until neither moves.
     """
     counts, offset, covariates = response.counts, response.offset, response.covariates
+
+    def effect_of(fit: GlmFit) -> np.ndarray:
+        return design.dense(columns) @ fit.coef if len(columns) else np.zeros(counts.size)
+
     fit = collapse(design, columns, counts, offset).fit()
-    effect = design.dense(columns) @ fit.coef
+    effect = effect_of(fit)
     if not covariates.shape[1]:
         return fit, np.exp(fit.intercept + effect + offset)
     busy, before = np.zeros(counts.size), np.inf
@@ -171,7 +175,7 @@ def poisson_means(design: Design, columns: Sequence[int], response: Response) ->
         by_exposure = fit_glm(covariates, counts, offset=offset + effect)
         busy = covariates @ by_exposure.coef
         fit = collapse(design, columns, counts, offset + busy).fit()
-        effect = design.dense(columns) @ fit.coef
+        effect = effect_of(fit)
         if abs(fit.log_likelihood - before) < 1e-9 * abs(before):
             break
         before = fit.log_likelihood

@@ -9,7 +9,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from rtmkc.checks import check_choice, check_count
-from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 from rtmkc.model.folds import random_folds
 from rtmkc.model.guarded import Response, fit_guarded, gate_by_shifts
@@ -184,6 +183,7 @@ class RiskTerrainModel(BaseEstimator):
         check_choice("selection", self.selection, ("minimum", "one_se"))
         check_count("n_folds", self.n_folds, minimum=2)
         observations = observe(grid, incidents, exposure=exposure)
+        _check_spread(observations)
         candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
         self.timing_ = check_together(grid, candidates, observations, allow_later=allow_later_factors)
         self.candidates_, self.observations_ = candidates, observations
@@ -239,8 +239,9 @@ class RiskTerrainModel(BaseEstimator):
         self.noise_: Noise | None = None
         self.fold_block_m_: float | None = None
         self._covariance = chosen.fit.covariance[1 : 1 + len(chosen.columns), 1 : 1 + len(chosen.columns)]
-        design = Design(candidates.codes, candidates.tables)
-        effect = design.dense(chosen.columns) @ chosen.fit.coef
+        effect = np.zeros(candidates.grid.n_cells)
+        for column, coef in zip(chosen.columns, chosen.fit.coef, strict=True):
+            effect += coef * candidates.column(column)
         self._means = np.exp(chosen.fit.intercept + effect) * exposure.values
         return chosen.columns, CLASSIC_INTERVAL
 
@@ -298,6 +299,15 @@ def _response(
 ) -> Response:
     none = np.zeros((len(offset), 0))
     return Response(observations.counts.astype(float), offset, none if covariates is None else covariates)
+
+
+def _check_spread(observations: Observations) -> None:
+    """A weight compares places: with all incidents in one there is nothing to compare."""
+    if observations.n_incidents > 1 and (observations.counts > 0).sum() == 1:
+        raise InputError(
+            f"Invalid incidents {observations.incidents.name!r}. All {observations.n_incidents:,} lie in one cell, as they "
+            "do where coordinates are a default; give them places, or more of them."
+        )
 
 
 def _check_folds(folds: Any, grid: Grid) -> np.ndarray:

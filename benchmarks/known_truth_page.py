@@ -1,0 +1,5 @@
+"""Placeholder"""
+from pathlib import Path
+PAGE=Path("docs/reference/known-truth.md")
+def promises(x): return []
+def render(a,b): return ""
