@@ -247,7 +247,8 @@ def _first_line(setting: Setting, rivals: pd.DataFrame) -> str:
     said = "; ".join(f"{name} by {_nats(row)}" for name, row in beaten.iterrows())
     tied = "; ".join(f"{name} ({_nats(row)})" for name, row in ties.iterrows())
     rest = f". Not to be told from {tied}" if tied else ""
-    return f"{subject[0].upper()}{subject[1:]} beats {said}{rest}."
+    verb = "beats" if setting.forecast == FORECAST else "beat"
+    return f"{subject[0].upper()}{subject[1:]} {verb} {said}{rest}."
 
 
 _ENDS = ["nats", "nats_lower", "nats_upper"]
