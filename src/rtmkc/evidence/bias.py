@@ -284,7 +284,8 @@ def _scenarios(
             )
     if progress:
         progress("reporting rates", len(shared.names) - 1, len(shared.names) - 1)
-    return pd.DataFrame(rows), lowest, highest
+    columns = ["district", "reporting_rate", "flagged_share", "flagged_share_if", "change"]
+    return pd.DataFrame(rows, columns=columns), lowest, highest
 
 
 def forecast_of(where: RiskForecast, multipliers: np.ndarray) -> np.ndarray:
@@ -306,7 +307,8 @@ def forecast_of(where: RiskForecast, multipliers: np.ndarray) -> np.ndarray:
     # The base is tempered already, and the counts are weighted by age.
     parameters = replace(history.parameters, tempering=1.0, decay_days=np.inf)
     scales = Scales(grid, history.base, grid.share, history.widths_m)
-    surface = Learner(scales, Past.of_counts(history.counts * multipliers)).surface(parameters)
+    surfaces, _ = Learner(scales, Past.of_counts(history.counts * multipliers)).stages(parameters)
+    surface = surfaces[-1]
     return np.asarray(surface * (where.expected_.sum() / surface.sum()))
 
 

@@ -57,13 +57,18 @@ def share_out(grid: Grid, points: np.ndarray, given: Any, *, name: str | None, r
     InputError
         If fewer than two districts lie in the study area, or a column cannot be used.
     """
+    for column in (name, residents[-1] if isinstance(residents, tuple) else residents):
+        if isinstance(column, str) and is_personal(column):
+            raise InputError(
+                f"Invalid column {column!r}. Columns about race, sex or age are never used: places are scored, not people."
+            )
     layer = as_layer(given, name="districts")
     frame = layer.to_crs(grid.crs).frame
     frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if frame.empty:
         raise InputError(f"Invalid districts {layer.name!r}. Districts are areas, and the layer holds none.")
     column = label_column_of(frame) if name is None else name
-    _check_column(frame, column, "name")
+    _check_column(frame, column)
     labels = frame[column].astype("string").str.strip()
     if pd.api.types.is_float_dtype(frame[column].dtype):
         labels = labels.str.removesuffix(".0")
@@ -101,11 +106,7 @@ def share_out(grid: Grid, points: np.ndarray, given: Any, *, name: str | None, r
     return Districts(names, cells, incidents, people, tuple(notes))
 
 
-def _check_column(frame: gpd.GeoDataFrame, column: Any, what: str) -> None:
-    if is_personal(column):
-        raise InputError(
-            f"Invalid {what} {column!r}. Columns about race, sex or age are never used: places are scored, not people."
-        )
+def _check_column(frame: gpd.GeoDataFrame, column: Any) -> None:
     check_columns([column], [other for other in frame.columns if other != frame.geometry.name], "The layer")
 
 
@@ -166,7 +167,7 @@ def _count_residents(
 ) -> np.ndarray:
     """Residents of each district inside the study area, and of what lies in none (NaN if that is not known)."""
     if isinstance(residents, str) and residents in frame.columns:
-        _check_column(frame, residents, "residents")
+        _check_column(frame, residents)
         inside = shapely.area(shapely.intersection(rows, grid.area.geometry)) / shapely.area(rows)
         living = pd.Series(_numbers(frame[residents], residents) * inside).groupby(labels.to_numpy()).sum()
         return np.append(living[list(shapes)].to_numpy(dtype=float), np.nan)
@@ -182,7 +183,7 @@ def _count_residents(
     if isinstance(residents, tuple) and len(residents) == 2:
         layer, column = as_layer(residents[0], name="residents"), residents[1]
         homes = layer.to_crs(grid.crs).frame
-        _check_column(homes, column, "residents")
+        _check_column(homes, column)
         areas = shapely.make_valid(homes.geometry.to_numpy())
         if not (shapely.area(areas) > 0).all():
             raise InputError(f"Invalid residents {layer.name!r}. It must hold areas, such as census blocks.")
@@ -193,7 +194,7 @@ def _count_residents(
         counted = np.bincount(district, weights=parts, minlength=len(whole))
         return np.append(counted[:-1], max(counted[-1] - counted[:-1].sum(), 0.0))
     if isinstance(residents, str):
-        _check_column(frame, residents, "residents")
+        _check_column(frame, residents)
     raise InputError(
         f"Invalid residents of type {type(residents).__name__}. Give a column of the districts, a raster, or a layer of "
         "areas with its column: (layer, 'column')."
