@@ -70,9 +70,9 @@ class Inference:
         lines = [f"Inference by {self.how!r}, for {self.target}; 95 % intervals of relative risk values"]
         width = max((len(name) for name in self.table["factor"]), default=0)
         lines += [
-            f"  {row.factor:<{width}}  x{row.rrv:.2f} ({row.lower:.2f} to {row.upper:.2f})  {row.kind} "
-            f"{format_length(row.influence_m)}, {row.fitted_on}, {row.inflation:.1f} times the naive interval"
-            for row in self.table.itertuples()
+            f"  {row['factor']:<{width}}  x{row['rrv']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})  {row['kind']} "
+            f"{format_length(row['influence_m'])}, {row['fitted_on']}, {row['inflation']:.1f} times the naive interval"
+            for row in self.table.to_dict("records")
         ]
         lines += [textwrap.fill(part, 110) for part in self.statement.splitlines()]
         return "\n".join(lines)

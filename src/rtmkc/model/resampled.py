@@ -71,8 +71,8 @@ class BlockTable:
             len(columns),
             rows % len(matrix),
             np.unique(rows // len(matrix), return_inverse=True)[1],
-            np.bincount(row, weights=response.counts[kept]),
-            np.bincount(row, weights=np.exp(response.offset[kept])),
+            np.bincount(row, weights=response.counts[kept]).astype(float),
+            np.bincount(row, weights=np.exp(response.offset[kept])).astype(float),
         )
 
     @property
