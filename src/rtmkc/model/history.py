@@ -363,7 +363,7 @@ def _climb(trial: Trial, start: Parameters, is_flat: bool) -> Parameters:
         slope[1 : n_widths + 1] += 2.0 * LOG_STRENGTH_PENALTY * n_lessons * apart
         return loss / n_predicted, slope / n_predicted
 
-    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-10, "gtol": 1e-6}
+    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-8, "gtol": 1e-5}
     found = minimize(objective, start.values, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return start.moved_to(np.round(found.x, 3))
 

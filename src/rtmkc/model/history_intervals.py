@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import betaln, logsumexp
+from scipy.special import betaln
 
 from rtmkc.model.history_cells import HotCells, hot_chance
 
@@ -21,7 +21,7 @@ DRIFT_BOUNDS = (1e-4, 10.0)
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Gamma distributions of every cell's rate: one, or a mixture.
+    """Gamma distributions of every cell's rate: one, or a mixture of two.
 
     Attributes
     ----------
@@ -42,14 +42,11 @@ class Rates:
 
     def log_probability(self, counts: np.ndarray) -> np.ndarray:
         """Return the log probability of counts; shape (n_cells,)."""
-        each = np.stack(
-            [
-                _log_probability(counts, mean, shape)
-                for mean, shape in zip(self.means, self.shapes, strict=True)
-            ]
-        )
+        each = [_log_probability(counts, *kind) for kind in zip(self.means, self.shapes, strict=True)]
+        if len(each) == 1:
+            return each[0]
         with np.errstate(divide="ignore"):
-            return np.asarray(logsumexp(each, axis=0, b=self.chances))
+            return np.asarray(np.logaddexp(*(np.log(self.chances) + each)))
 
 
 def rates_of(
