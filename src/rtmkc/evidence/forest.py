@@ -198,4 +198,4 @@ def floor_scores(expected: np.ndarray, sizes: np.ndarray, counts: np.ndarray) ->
 
 def _best(scores: np.ndarray, leaves: Sequence[int]) -> Choice:
     leaf, floor = np.unravel_index(int(np.argmax(scores)), scores.shape)
-    return Choice(leaves[leaf], FLOORS[floor])
+    return Choice(leaves[int(leaf)], FLOORS[floor])
