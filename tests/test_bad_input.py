@@ -222,10 +222,23 @@ ERRORS = {
     ),
     "unknown table": (edit("[corridors]", "[corridor]"), r"Unknown key 'corridor' in the file; known are: study,"),
     "folder in the file": (lambda study: (study / "study.toml").write_text('folder = "/"\n' + STUDY), "Unknown key 'folder'"),
-    "missing key": (edit('method = "classic"', ""), r"The key 'method' is missing in \[model\]"),
+    "missing key": (edit('name = "bars"', ""), r"The key 'name' is missing in \[factors\[0\]\]"),
+    "a covariate of classic weights": (
+        edit("[model]", '[exposure]\nfile = "bars.csv"\nrole = "covariate"\n[model]'),
+        "Invalid exposure.role 'covariate'. The classic procedure has no covariates",
+    ),
+    "a test of no period": (edit("[model]", '[validation]\ntest = "soon"\n[model]'), "Invalid validation.test 'soon'"),
+    "places held out in time": (
+        edit("[model]", '[validation]\nby = "blocks"\ntest = "2023"\n[model]'),
+        "Invalid validation.test '2023'. Places are left out at all times",
+    ),
+    "labels of no areas": (
+        edit("[model]", '[validation]\nby = "blocks"\ncolumn = "beat"\n[model]'),
+        "Invalid validation.column 'beat'. Only a file of areas has labels",
+    ),
     "TOML syntax": (edit("k = 2", "k = = 2"), r"Its TOML is wrong: Invalid value \(at line 20, column 5\)"),
     "wrong type": (edit('name = "bars"', "name = 3"), r"Invalid factors\[0\].name: expected `str`, got `int`"),
-    "wrong choice": (edit('"classic"', '"magic"'), r"Invalid model.method 'magic'. It must be one of: 'classic'"),
+    "wrong choice": (edit('"classic"', '"magic"'), r"Invalid model.method 'magic'. It must be one of: 'guarded', 'classic'"),
     "wrong length": (
         edit('name = "bars"', 'name = "bars"\nmax_influence = "3 furlongs"'),
         r"Invalid factors\[0\].max_influence '3 furlongs'. Write a number and a unit",

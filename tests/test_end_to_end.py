@@ -19,7 +19,7 @@ from rtmkc.cli import main
 from rtmkc.storage import file_sha256
 
 FILES = {
-    "report.html", "rtmkc.gpkg", "risk.tif", "weights.csv", "hotspots.csv", "corridors.csv",
+    "report.html", "rtmkc.gpkg", "risk.tif", "weights.csv", "diagnostics.csv", "hotspots.csv", "corridors.csv",
     "corridors.geojson", "manifest.json", "model/model.json", "model/surfaces.tif",
 }  # fmt: skip
 # A process in which every use of the network is an error, and one that cannot be swallowed unseen.
@@ -151,7 +151,7 @@ def test_parameters_are_those_used(manifest, said):
     assert facts == said["facts"]
     assert parameters["study"]["block_length"] == "450 ft"
     assert facts["block_length_m"] == pytest.approx(137.16)
-    assert parameters["model"]["method"] == facts["why"]["method"] == "classic"
+    assert parameters["model"]["method"] == facts["why"]["method"] == "guarded"
     assert parameters["model"]["random_state"] == facts["why"]["seed"] == facts["where"]["seed"]
     assert parameters["hotspots"]["by"] == "expected"
     assert parameters["hotspots"]["area_share"] == 0.02

@@ -12,7 +12,6 @@ from rtmkc.output.words import (
     ends_words,
     expected_words,
     marks_words,
-    none_of,
     relative_risk,
     weight_words,
 )
@@ -99,11 +98,6 @@ def test_flat_curves_have_no_line(make_terrain):
     curves = [{**STEP, "from_m": 0.0, "to_m": 200.0, "multiplier": 1.03}]
     assert curve_lines(make_terrain(curves=curves)) == []
     assert curve_lines(make_terrain()) == []
-
-
-def test_no_factor_is_a_sentence(make_terrain):
-    """A model without factors is told in words, for one factor and for many."""
-    assert none_of(make_terrain(factors=())) == "The one factor tried is not in the model"
 
 
 def test_places_in_a_row_are_told_apart_by_brackets():

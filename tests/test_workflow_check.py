@@ -27,9 +27,6 @@ provenance = "policing"
 [[factors]]
 name = "bars <b>"
 file = "bars.csv"
-
-[model]
-method = "classic"
 """
 
 

@@ -41,9 +41,6 @@ name = "nights"
 hours = "19-3"
 weekdays = "fri-sun"
 
-[model]
-method = "classic"
-
 [hotspots]
 count = 12
 
@@ -97,7 +94,7 @@ def test_a_slice_is_the_study_of_its_incidents(results, city):
         city[0] / "incidents.parquet", name="incidents", period="2021/2023", hours="19-3", weekdays="fri-sun",
         provenance="policing",
     )  # fmt: skip
-    alone = rtm.assess(study.grid(), study.risk_factors(), incidents, method="classic")
+    alone = rtm.assess(study.grid(), study.risk_factors(), incidents)
     pd.testing.assert_frame_equal(part.terrain.weights, alone.weights)
     pd.testing.assert_frame_equal(rtm.load(part.folder).cells, alone.cells, check_dtype=False)
     assert (part.folder / "report.html").is_file()

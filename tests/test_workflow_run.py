@@ -9,7 +9,7 @@ import pytest
 
 import rtmkc as rtm
 from rtmkc.errors import InputError, OutputError, StudyError
-from rtmkc.workflow.study import AreaSpec, ExposureSpec, FactorSpec, HotspotSpec, LayerSpec, ModelSpec
+from rtmkc.workflow.study import AreaSpec, ExposureSpec, FactorSpec, HotspotSpec, LayerSpec
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,6 @@ def study_of(city, **changes):
         "study": AreaSpec(name="Simulated", boundary="area.gpkg", block_length=200),
         "incidents": LayerSpec(file="incidents.gpkg", period="2021/2023"),
         "factors": factors,
-        "model": ModelSpec(method="classic"),
         "hotspots": HotspotSpec(count=12),
         "folder": str(folder),
     }
@@ -54,7 +53,7 @@ def test_a_run_is_the_parts_in_a_row(results, city):
     found, _ = results
     assert found.terrain.grid == simulated.grid
     incidents = rtm.read_layer(simulated.incidents, name="incidents", period="2021/2023")
-    terrain = rtm.assess(simulated.grid, simulated.risk_factors(), incidents, method="classic")
+    terrain = rtm.assess(simulated.grid, simulated.risk_factors(), incidents)
     pd.testing.assert_frame_equal(found.terrain.weights, terrain.weights)
     np.testing.assert_allclose(found.terrain.cells["expected"], terrain.cells["expected"], rtol=1e-9)
     assert found.hotspots["cell_id"].tolist() == rtm.find_hotspots(terrain, count=12)["cell_id"].tolist()
@@ -79,7 +78,7 @@ def test_progress_tells_every_step_to_its_end(results):
     names = list(dict.fromkeys(step for step, _, _ in steps))
     assert names == [
         "reading", "measuring factors", "fitting weights", "measuring curves", "fitting forecast",
-        "finding places", "writing",
+        "checking weights", "finding places", "writing",
     ]  # fmt: skip
     for name in names:
         done, total = next((done, total) for step, done, total in reversed(steps) if step == name)

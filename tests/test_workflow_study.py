@@ -26,9 +26,6 @@ name = "bars"
 file = "bars.csv"
 max_influence = "150 m"
 exclude_places = [[39, -94.5]]
-
-[model]
-method = "classic"
 """
 
 
@@ -54,7 +51,8 @@ def test_the_study_of_the_sample_is_read():
 def test_defaults_are_filled_in(path):
     """What is left out has the documented default, so that the manifest says what was used."""
     study = Study.from_file(path)
-    assert (study.model.horizon, study.model.random_state) == ("90 days", 0)
+    assert (study.model.method, study.model.horizon, study.model.random_state) == ("guarded", "90 days", 0)
+    assert (study.validation.by, study.validation.train) == ("time", None)
     assert (study.factors[0].kind, study.factors[0].direction) == ("both", "aggravating")
     assert (study.corridors.k, study.corridors.min_length, study.corridors.max_length) == (
         5,
@@ -129,7 +127,7 @@ def test_every_key_is_documented_with_its_default():
         "[study]": specs.AreaSpec, "[[factors]]": specs.FactorSpec, "[exposure]": specs.ExposureSpec,
         "[streets]": specs.StreetSpec, "[names]": specs.NamesSpec, "[[joins]]": specs.JoinSpec,
         "[[slices]]": specs.SliceSpec, "[model]": specs.ModelSpec, "[hotspots]": specs.HotspotSpec,
-        "[corridors]": specs.CorridorSpec, "[output]": specs.OutputSpec,
+        "[corridors]": specs.CorridorSpec, "[output]": specs.OutputSpec, "[validation]": specs.ValidationSpec,
     }  # fmt: skip
     assert {field for field in Study.__struct_fields__ if field != "folder"} == {
         heading.strip("[]") for heading in sections if heading.startswith("[")

@@ -5,7 +5,6 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0 fine (no si
 """
 
 import json
-import sys
 import traceback
 import warnings
 from pathlib import Path
@@ -15,7 +14,16 @@ import click
 
 from rtmkc import __version__
 from rtmkc.errors import RtmkcError, RtmkcWarning
-from rtmkc.output.terminal import fact_lines, one_line, plain_rows, plain_value, result_lines, table_text
+from rtmkc.output.terminal import (
+    Progress,
+    fact_lines,
+    one_line,
+    plain_rows,
+    plain_value,
+    result_lines,
+    table_text,
+    validation_lines,
+)
 
 QUIET, VERBOSE = "rtmkc.quiet", "rtmkc.verbose"
 
@@ -49,36 +57,6 @@ class _Commands(click.Group):
                     err=True,
                 )
             ctx.exit(1)
-
-
-class _Progress:
-    """One bar a step on a terminal, one line a step elsewhere; nothing with --quiet."""
-
-    def __init__(self) -> None:
-        self.quiet = _is_quiet()
-        self.step = ""
-        self.bar: Any = None
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        if step != self.step:
-            self.close()
-            self.step = step
-            if sys.stderr.isatty():
-                from tqdm import tqdm
-
-                self.bar = tqdm(desc=step, total=total, file=sys.stderr, leave=False, unit="", ncols=80)
-            else:
-                click.echo(f"{step} ...", err=True)
-        if self.bar is not None:
-            self.bar.n, self.bar.total = done, total
-            self.bar.refresh()
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -192,14 +170,11 @@ def _run(
     from rtmkc.workflow.run import run
     from rtmkc.workflow.study import Study
 
-    progress = _Progress()
-    try:
+    with Progress(_is_quiet()) as progress:
         made = Study.from_file(study, data=data)
         for name, wanted in (also or {}).items():
             setattr(made.output, name, wanted or getattr(made.output, name))
         results = run(made, output, since=since, overwrite=overwrite, progress=progress)
-    finally:
-        progress.close()
     if as_json:
         _print_json(
             {
@@ -209,6 +184,7 @@ def _run(
                 "weights": plain_rows(results.terrain.weights),
                 "hotspots": plain_rows(results.hotspots),
                 "corridors": plain_rows(results.corridors),
+                "diagnostics": plain_rows(results.diagnostics),
                 **({} if results.comparison is None else {"slices": plain_rows(results.comparison)}),
                 **({} if results.changes is None else {"changes": plain_rows(results.changes)}),
             }
@@ -220,6 +196,7 @@ def _run(
             results.corridors,
             slices=results.comparison,
             changes=results.changes,
+            diagnostics=results.diagnostics,
         ):
             click.echo(line)
         click.echo(f"\nWritten to {results.folder}: open {results.folder / 'report.html'} first.")
@@ -238,11 +215,8 @@ def init_(folder: str, output: str | None, overwrite: bool, as_json: bool) -> No
 
     from rtmkc.workflow.init import write_study
 
-    progress = _Progress()
-    try:
+    with Progress(_is_quiet()) as progress:
         draft = write_study(folder, output, overwrite=overwrite, progress=progress)
-    finally:
-        progress.close()
     records = [finding.record() for finding in draft.findings]
     if as_json:
         _print_json({"study": str(draft.path), "files": records, "notes": draft.notes})
@@ -416,17 +390,67 @@ def corridors(
     else:
         click.echo(found.attrs["statement"])
         columns = [
-            "rank",
-            "name",
-            "from_street",
-            "to_street",
-            "length_m",
-            "expected",
-            "city_multiple",
-            "incidents",
-        ]
+            "rank", "name", "from_street", "to_street", "length_m", "expected", "city_multiple", "incidents",
+        ]  # fmt: skip
         if len(found):
             click.echo(table_text(found[columns], 4))
+
+
+@main.command("validate")
+@click.argument("study", type=click.Path())
+@click.option("--train", help="Days to learn from, such as 2021/2022.")
+@click.option("--test", help="Days to forecast, such as 2023.")
+@click.option(
+    "--by", metavar="time|blocks|FILE", help="Hold out time (default), square blocks, or the areas of a file."
+)
+@click.option("--data", help="Where relative paths of the study start; default the folder of the study file.")
+@click.option("--no-baselines", is_flag=True, help="Leave out random forests, which take most of the time.")
+@click.option("-o", "--output", help="Folder to write: a page, tables and a manifest.")
+@_overwrite
+@_json
+@_quiet
+@_verbose
+def validate_(
+    study: str,
+    train: str | None,
+    test: str | None,
+    by: str | None,
+    data: str | None,
+    no_baselines: bool,
+    output: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Test the forecast of STUDY on incidents it has not seen, beside past counts, kernel density and forests.
+
+    What is held out is said by the options, or else by the table [validation] of the study.
+    """
+    from rtmkc.workflow.specs import ValidationSpec
+    from rtmkc.workflow.study import Study
+    from rtmkc.workflow.validation import validate_study
+
+    with Progress(_is_quiet()) as progress:
+        made = Study.from_file(study, data=data)
+        if train or test or by:
+            by = by or "time"
+            place = by if by in ("time", "blocks") else str(Path(by).absolute())
+            made.validation = ValidationSpec(train=train, test=test, by=place)
+        found = validate_study(
+            made, output, baselines=not no_baselines, overwrite=overwrite, progress=progress
+        )
+    if as_json:
+        _print_json(
+            {
+                "heading": found.heading, "verdict": found.verdict, "statement": found.statement, "facts": found.facts,
+                "table": plain_rows(found.table), "paired": plain_rows(found.paired),
+                "calibration": plain_rows(found.calibration),
+            }
+        )  # fmt: skip
+    else:
+        for line in validation_lines(found):
+            click.echo(line)
+        if output:
+            click.echo(f"\nWritten to {output}: open {Path(output) / 'validation.html'} first.")
 
 
 @main.command()

@@ -4,10 +4,12 @@ from typing import Any
 
 import pandas as pd
 
+from rtmkc.model.weights import UNDECIDED
 from rtmkc.output.words import interval_words, times
 
 SHOWN = 15
 """Places that changed, in the report; the file has all."""
+NOT_TRIED = "not tried"
 CHANGED = ("entered", "left", "new", "gone", "moved")
 
 
@@ -27,7 +29,7 @@ def slice_rows(table: pd.DataFrame | None) -> dict[str, Any] | None:
 
 def _rrv(one: dict[Any, Any], factor: str) -> str:
     if pd.isna(one[f"rrv_{factor}"]):
-        return ""
+        return UNDECIDED if one[f"status_{factor}"] == UNDECIDED else ""
     return f"{times(one[f'rrv_{factor}'])} ({interval_words(one[f'lower_{factor}'], one[f'upper_{factor}'])})"
 
 
@@ -59,7 +61,7 @@ def _change(row: dict[Any, Any]) -> dict[str, Any]:
         known = not pd.isna(rank)
         said[f"rank_{side}"] = f"{rank:.0f}" if known else ""
         said[f"value_{side}"] = value if known and not pd.isna(value) else None
-        said[f"rrv_{side}"] = ""
+        said[f"rrv_{side}"] = row[f"status_{side}"] or NOT_TRIED if row["what"] == "factor" else ""
         if known:
             ranks.append(float(rank))
             if row["what"] == "factor":
@@ -75,8 +77,7 @@ def change_lines(table: pd.DataFrame) -> list[str]:
     assert found is not None  # a table gives rows
     lines = []
     for row in found["factors"]:
-        before, now = row["rrv_before"] or "not in the model", row["rrv_now"] or "not in the model"
-        lines.append(f"{row['name']}: {row['change']}, {before} -> {now}")
+        lines.append(f"{row['name']}: {row['change']}, {row['rrv_before']} -> {row['rrv_now']}")
     lines.append(table.attrs["statement"])
     for row in found["hotspots"][:5]:
         lines.append(

@@ -19,6 +19,7 @@ from rtmkc import __version__
 from rtmkc.errors import OutputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.output.qgis import RISK_COLUMN, layer_styles
+from rtmkc.output.weights import patches_sentence, undecided
 from rtmkc.output.words import relative_risk
 from rtmkc.raster.cog import write_cog
 from rtmkc.storage import created_at, write_atomically, write_text
@@ -207,6 +208,8 @@ def _facts(terrain: "RiskTerrain") -> dict[str, Any]:
         "timing": facts["timing"],
         "exposure": facts["exposure"],
         "factors": ", ".join(terrain.factors) or "no significant factor",
+        "not_decided": ", ".join(undecided(terrain)) or "none",
+        "patches": patches_sentence(facts) or "not measured",
     }
 
 

@@ -1,12 +1,19 @@
-"""How pages write numbers, and the templates that they are made of."""
+"""How pages write numbers and hold pictures, and the templates that they are made of."""
 
+import base64
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from rtmkc.output.words import period_words, times
 from rtmkc.units import FOOT, format_length
+
+DPI = 110
 
 
 def template(name: str) -> jinja2.Template:
@@ -32,6 +39,18 @@ def template(name: str) -> jinja2.Template:
         "degrees": lambda value: f"{value:.5f}",
     }
     return environment.get_template(name)
+
+
+def picture(draw: Callable[[Axes], Axes], size: tuple[float, float]) -> str:
+    """Return a picture as the source of an image that is inside its page."""
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure.add_subplot())
+    file = io.BytesIO()
+    # Without the software tag, whose version would change the bytes.
+    figure.savefig(
+        file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
+    )
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def number(value: float | None) -> str:

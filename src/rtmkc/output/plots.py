@@ -15,6 +15,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rtmkc.inputs.layers import as_layer
+from rtmkc.model.guarded import LEVEL
+from rtmkc.model.weights import IN_MODEL, UNDECIDED
 from rtmkc.output.classes import (
     COLOURS,
     CORRIDOR,
@@ -26,13 +28,30 @@ from rtmkc.output.classes import (
     classify,
     legend_labels,
 )
-from rtmkc.output.furniture import LANDSCAPE, TEXT, figure_of, finish_map, number_places, plain, say_title
+from rtmkc.output.furniture import (
+    LANDSCAPE,
+    SMALL,
+    TEXT,
+    figure_of,
+    finish_map,
+    number_places,
+    plain,
+    say_title,
+)
+from rtmkc.output.weights import (
+    chance_of,
+    chance_words,
+    doubts,
+    extent_words,
+    in_model,
+    none_of,
+    patches_sentence,
+)
 from rtmkc.output.words import (
     corridor_name,
     ends_words,
     expected_words,
     interval_words,
-    none_of,
     reach_words,
     relative_risk,
     times,
@@ -44,6 +63,9 @@ if TYPE_CHECKING:
 
 NUMBERED = 10
 """So many places are numbered on a map; more numbers hide what they name."""
+OTHER_ROW = 0.5
+"""Height of the row of a factor without a weight, in rows of those with one."""
+UNSURE, WARNING = "#7b8794", "#b44d12"
 
 
 def plot_risk(
@@ -205,30 +227,61 @@ def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str |
     Returns
     -------
     Axes
-        On a log axis: x2 is as far from 1 as x0.5. Without a factor in the model it says so.
+        On a log axis: x2 is as far from 1 as x0.5. Factors that are not decided have an open mark at 1, those not in
+        the model only their name, in grey. Without a factor in the model it says so.
     """
-    weights = terrain.weights[terrain.weights["status"] == "in the model"].reset_index(drop=True)
+    weights = in_model(terrain)
     ax = ax if ax is not None else _new_axes(*weights_size(terrain))
     say_title(ax, terrain, title or f"What the environment has to do with it, {terrain.grid.area.name}")
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     if weights.empty:
         ax.set_axis_off()
-        words = f"No significant factor.\n{none_of(terrain)}."
+        words = "\n".join(["No significant factor.", *textwrap.wrap(plain(f"{none_of(terrain)}."), 60)])
         ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=11, color=INK, transform=ax.transAxes)
         return ax
-    rows = np.arange(len(weights))[::-1]
+    others = terrain.weights[terrain.weights["status"] != IN_MODEL].sort_values("status", kind="stable")
+    rows = -np.arange(len(weights), dtype=float)
+    below = rows[-1] - 0.8 - OTHER_ROW * np.arange(len(others))
     _draw_intervals(ax, weights, rows)
+    _draw_chances(ax, [chance_of(terrain, weight) for _, weight in weights.iterrows()], rows)
+    _draw_others(ax, others, below)
     ax.axvline(1.0, color=INK, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
-    ax.set_yticks(
-        rows, [_factor_label(weight, terrain.grid.block_length) for _, weight in weights.iterrows()]
-    )
+    labels = [_factor_label(weight, terrain.grid.block_length) for _, weight in weights.iterrows()]
+    names = [textwrap.shorten(plain(name), 34, placeholder=" ...") for name in others["factor"]]
+    ax.set_yticks([*rows, *below], [*labels, *names])
+    for label in ax.get_yticklabels()[len(rows) :]:
+        label.set_color(UNSURE)
     ax.tick_params(axis="y", length=0, labelsize=TEXT)
     ax.tick_params(axis="x", labelsize=TEXT)
-    ax.set_ylim(-0.6, len(weights) - 0.4)
-    words = "relative risk value (RRV) and 95 % interval: times the incidents of places without it; log scale"
-    ax.set_xlabel(words, fontsize=TEXT, color=INK)
+    ax.set_ylim(min([rows[-1], *below]) - 0.6, 0.6)
+    notes = [patches_sentence(terrain.facts), doubts(terrain)]
+    said = [
+        "relative risk value (RRV) and 95 % interval: times the incidents of places without it; log scale",
+        *(plain(line) for note in notes for line in textwrap.wrap(note, 112)),
+    ]
+    ax.set_xlabel("\n".join(said), fontsize=TEXT, color=INK)
     return ax
+
+
+def _draw_chances(ax: Axes, chances: list[float], rows: np.ndarray) -> None:
+    """Write below each value how often shifted maps fit as well; in bold where that may be chance."""
+    for row, chance in zip(rows, chances, strict=True):
+        ax.annotate(
+            f"p of shifts {chance_words(chance)}", (1.01, row), xycoords=ax.get_yaxis_transform(), xytext=(0, -9),
+            textcoords="offset points", va="center", fontsize=SMALL, color=UNSURE if chance <= LEVEL else WARNING,
+            fontweight="normal" if chance <= LEVEL else "bold",
+        )  # fmt: skip
+
+
+def _draw_others(ax: Axes, others: Any, rows: np.ndarray) -> None:
+    """Name the factors without a weight: an open mark at 1 where nothing is decided, none where it is not in."""
+    for row, status in zip(rows, others["status"], strict=True):
+        if status == UNDECIDED:
+            ax.plot(1.0, row, "o", markerfacecolor="white", markeredgecolor=UNSURE, markersize=6, zorder=3)
+        ax.text(
+            1.01, row, status, transform=ax.get_yaxis_transform(), va="center", fontsize=TEXT, color=UNSURE
+        )
 
 
 def _draw_intervals(ax: Axes, weights: Any, rows: np.ndarray) -> None:
@@ -265,12 +318,9 @@ def _tick_steps(ratio: float) -> tuple[float, ...]:
 
 def _factor_label(weight: Any, block_length: float | None) -> str:
     how = "within" if weight["kind"] == "proximity" else "dense within"
-    return "\n".join(
-        [
-            *textwrap.wrap(plain(weight["factor"]), 34),
-            f"{how} {reach_words(weight['influence_m'], block_length)}",
-        ]
-    )
+    # Where several distances fit as well, one of them would be false precision.
+    reach = extent_words(weight["extent_set"]) or f"{how} {reach_words(weight['influence_m'], block_length)}"
+    return "\n".join([*textwrap.wrap(plain(weight["factor"]), 34), *textwrap.wrap(reach, 44)])
 
 
 def map_size(grid: "Grid", *, legend_lines: int = 6) -> tuple[float, float]:
@@ -288,7 +338,8 @@ def corridors_size(grid: "Grid", corridors: gpd.GeoDataFrame) -> tuple[float, fl
 
 def weights_size(terrain: "RiskTerrain") -> tuple[float, float]:
     """Return width and height of a figure, in inches, that fits the relative risk values."""
-    return 7.4, 1.5 + 0.52 * max(len(terrain.factors), 1)
+    n_others = len(terrain.weights) - len(terrain.factors) if terrain.factors else 0
+    return 7.6, 1.8 + 0.55 * max(len(terrain.factors) + OTHER_ROW * n_others, 1)
 
 
 def _new_axes(width: float, height: float) -> Axes:

@@ -1,9 +1,7 @@
 """The report: one self-contained HTML file for the people who decide where to go first."""
 
-import base64
-import io
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +11,15 @@ import pandas as pd
 import pyogrio
 import pyproj
 import shapely
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rtmkc import __version__
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.model.weights import NOT_IN_MODEL, UNDECIDED
 from rtmkc.output.comparisons import change_rows, slice_rows
-from rtmkc.output.formats import number, template
+from rtmkc.output.diagnostics import check_rows
+from rtmkc.output.formats import number, picture, template
 from rtmkc.output.plots import (
     corridors_size,
     layer_shapes,
@@ -31,23 +29,27 @@ from rtmkc.output.plots import (
     plot_weights,
     weights_size,
 )
+from rtmkc.output.weights import (
+    comparison_rows,
+    doubts,
+    none_of,
+    other_rows,
+    patches_sentence,
+    rival_words,
+    undecided,
+    undecided_words,
+    weight_rows,
+)
 from rtmkc.output.words import (
     CAUTIONS,
     FLAT,
-    MOST,
     NO_PERIOD,
     corridor_name,
     curve_lines,
     ends_words,
     expected_words,
-    interval_words,
     listed,
-    marks_words,
-    none_of,
     period_words,
-    reach_words,
-    times,
-    weight_words,
 )
 from rtmkc.places.joins import label_column_of
 from rtmkc.storage import created_at, write_text
@@ -58,15 +60,28 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Rows of a table in the report; the files have all."""
-DPI = 110
 TOP_FACTORS = 3
 CONTEMPORANEOUS = "contemporaneous"
 FAMILIES = {"poisson": "Poisson", "nb1": "negative binomial (NB1: variance = mean x (1 + sigma))"}
 METHODS = {
+    "guarded": (
+        "guarded: every factor tested by random shifts of its map against what the others leave over, all factors "
+        "together at 5 %; weights and intervals that allow for patches of risk no factor explains"
+    ),
     "classic": (
         "classic: the published RTMDx procedure, an elastic-net screen by cross validation, then a stepwise "
         "search by BIC"
-    )
+    ),
+}
+CHANCE = {
+    "guarded": (
+        "p of shifts: how often shifted maps fit the incidents as well as this one does where it is, all factors tried "
+        "taken together; a factor enters the model at 0.05 or below."
+    ),
+    "classic": (
+        "p of shifts: how often the factor's own map, moved elsewhere, fits the incidents as well; the published "
+        "procedure does not ask."
+    ),
 }
 MADE_BY_CHOICE = ("policing", "person", "unstated")
 PRINCIPLE = "It scores places, never people."
@@ -93,6 +108,7 @@ def write_report(
     joins: Sequence[str] = (),
     slices: pd.DataFrame | None = None,
     changes: pd.DataFrame | None = None,
+    diagnostics: pd.DataFrame | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the report: one HTML file without scripts or links, which prints well.
@@ -121,6 +137,8 @@ def write_report(
         Columns of the tables that say in which beat or district a place lies.
     slices, changes : DataFrame, optional
         What a run found for hours and weekdays, and since an earlier run.
+    diagnostics : DataFrame, optional
+        From `diagnose`: what the weights rest on, and what could be wrong with them.
     overwrite : bool
         Whether a file that exists may be replaced.
 
@@ -138,7 +156,7 @@ def write_report(
     treated = None if treated is None else as_layer(treated, name="treated")
     places = areas if areas is not None else hotspots
     pictures = {
-        "risk": _picture(
+        "risk": picture(
             lambda ax: plot_risk(
                 terrain,
                 ax=ax,
@@ -150,12 +168,12 @@ def write_report(
             ),
             map_size(terrain.grid, legend_lines=8),
         ),
-        "weights": _picture(
+        "weights": picture(
             lambda ax: plot_weights(terrain, ax=ax, title="Relative risk values"), weights_size(terrain)
         ),
     }
     if corridors is not None:
-        pictures["corridors"] = _picture(
+        pictures["corridors"] = picture(
             lambda ax: plot_corridors(
                 terrain, corridors, ax=ax, streets=streets, treated=treated, title="Next corridors"
             ),
@@ -175,11 +193,18 @@ def write_report(
         concentration=concentration(terrain, hotspots),
         pictures=pictures,
         terrain_rows=_about(terrain),
-        weights=_weights(terrain),
-        top_factors=_weights(terrain)[:TOP_FACTORS],
-        others=_not_in_model(terrain),
+        chance=CHANCE[facts["why"]["method"]],
+        is_guarded=facts["why"]["method"] == "guarded",
+        weights=weight_rows(terrain),
+        n_tried=len(terrain.weights),
+        n_shown=TOP_FACTORS,
+        others=other_rows(terrain, NOT_IN_MODEL),
+        undecided=other_rows(terrain, UNDECIDED),
+        undecided_words=undecided_words(undecided(terrain)),
         none_of=none_of(terrain),
-        runner_ups=_runner_ups(terrain),
+        patches=patches_sentence(facts),
+        doubts=doubts(terrain),
+        runner_ups=rival_words(terrain),
         interval_why=_about_interval(facts["why"]["notes"]),
         interval_where=_about_interval(facts["where"]["notes"]),
         uses_curves=facts["where"]["uses_curves"],
@@ -193,10 +218,12 @@ def write_report(
         areas=_shown(areas),
         corridors=_shown_corridors(corridors),
         left_out=None if treated is None else left_out(terrain, treated, places),
-        comparison=_comparison(terrain, exposure_comparison),
+        comparison=comparison_rows(terrain, exposure_comparison),
         joins=list(joins),
         slices=slice_rows(slices),
         changes=change_rows(changes),
+        gain=facts["where"].get("gain"),
+        diagnostics=check_rows(diagnostics),
         ledgers=[_ledger_row(ledger) for ledger in ledgers],
         layers=facts["factors"],
         doubtful=MADE_BY_CHOICE,
@@ -241,17 +268,6 @@ def left_out(terrain: "RiskTerrain", treated: Any, places: gpd.GeoDataFrame) -> 
     return f"{words}; hot-spot {kind} {listed(ranks)} {verb} on {'it' if one else 'them'}"
 
 
-def _picture(draw: Callable[[Axes], Axes], size: tuple[float, float]) -> str:
-    figure = Figure(figsize=size, layout="constrained")
-    draw(figure.add_subplot())
-    file = io.BytesIO()
-    # Without the software tag, whose version would change the bytes.
-    figure.savefig(
-        file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
-    )
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-
-
 def _shown(table: gpd.GeoDataFrame | None) -> dict[str, Any] | None:
     if table is None:
         return None
@@ -283,64 +299,8 @@ def _curves(terrain: "RiskTerrain") -> list[dict[str, str]]:
     return lines + [{"factor": name, "near": FLAT, "dense": FLAT} for name in flat] if lines else []
 
 
-def _weights(terrain: "RiskTerrain") -> list[dict[str, Any]]:
-    in_model = terrain.weights[terrain.weights["status"] == "in the model"]
-    return [
-        {
-            "factor": weight["factor"],
-            "kind": weight["kind"],
-            "reach": reach_words(weight["influence_m"], terrain.grid.block_length),
-            "rrv": times(weight["rrv"]),
-            "interval": interval_words(weight["lower"], weight["upper"]),
-            "cells": weight["n_cells"],
-            "cell_share": weight["n_cells"] / terrain.grid.n_cells,
-            "marks": marks_words(weight["n_cells"] / terrain.grid.n_cells),
-            "marks_most": weight["n_cells"] / terrain.grid.n_cells > MOST,
-            "incidents": weight["n_inside"],
-            "meaning": weight_words(weight, terrain.grid.block_length),
-        }
-        for _, weight in in_model.iterrows()
-    ]
-
-
-def _not_in_model(terrain: "RiskTerrain") -> list[dict[str, Any]]:
-    others = terrain.weights[terrain.weights["status"] != "in the model"]
-    return [{"factor": other["factor"], "reason": other["reason"]} for _, other in others.iterrows()]
-
-
-def _runner_ups(terrain: "RiskTerrain") -> list[str]:
-    """The nearest rival of each factor's kind and distance: the choice is less certain than it looks."""
-    best: dict[str, str] = {}
-    for rival in terrain.facts["why"]["runner_ups"]["rows"]:
-        reach = reach_words(rival["influence_m"], terrain.grid.block_length)
-        above = f"BIC {rival['bic_above_chosen']:,.1f} above the chosen"
-        best.setdefault(rival["factor"], f"{rival['factor']}: {rival['kind']} {reach}, {above}")
-    return list(best.values())
-
-
 def _about_interval(notes: Sequence[str]) -> str:
     return next((note for note in notes if "interval" in note), "")
-
-
-def _comparison(terrain: "RiskTerrain", without: pd.DataFrame | None) -> list[dict[str, str]]:
-    if without is None:
-        return []
-    other = without.set_index("factor")
-    return [
-        {
-            "factor": weight["factor"],
-            "with": _rrv_words(weight),
-            "without": _rrv_words(other.loc[weight["factor"]]),
-        }
-        for _, weight in terrain.weights.iterrows()
-        if weight["factor"] in other.index
-    ]
-
-
-def _rrv_words(weight: "pd.Series[Any]") -> str:
-    if weight["status"] != "in the model":
-        return "not in the model"
-    return f"{times(weight['rrv'])} ({interval_words(weight['lower'], weight['upper'])})"
 
 
 def _ledger_row(ledger: Ledger) -> dict[str, Any]:
@@ -364,8 +324,7 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         f"{why['n_kept']:,} kept by the screen",
         f"{len(terrain.factors):,} in the model",
     ]
-    family = FAMILIES.get(why["family"], why["family"])
-    dispersion = "" if why["dispersion"] is None else f", sigma {why['dispersion']:.3g}"
+    guarded = why["method"] == "guarded"
     strengths = ", ".join(map(number, where["strengths"]))
     rows = [
         (
@@ -379,9 +338,10 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         ("Time", facts["timing"]),
         ("Exposure", facts["exposure"]),
         ("Weights (why here)", METHODS.get(why["method"], why["method"])),
-        ("Model of the weights", family + dispersion),
+        ("Model of the weights", _model_words(why)),
+        ("Folds", f"blocks of {format_length(why['fold_block_m'])}" if why["fold_block_m"] else ""),
         ("Columns tried", "; ".join(tried)),
-        ("BIC (n = cells)", bic),
+        (f"BIC {'of the working model ' if guarded else ''}(n = cells)", bic),
         (
             "Forecast (where next)",
             "curves of the environment x area history x spot history"
@@ -399,6 +359,20 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         ("Seeds", f"{why['seed']} (weights), {where['seed']} (forecast)"),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _model_words(why: dict[str, Any]) -> str:
+    """The family of counts, and of guarded weights the noise around them."""
+    noise = why["noise"]
+    if noise is not None:
+        patches = (
+            f"patches of log variance {noise['variance']:.3g} and range {format_length(noise['range_m'])}"
+            if noise["variance"]
+            else "no patches"
+        )
+        return f"log-linear means, correlated noise: {patches}, relative variance of single cells {noise['nugget']:.3g}"
+    dispersion = "" if why["dispersion"] is None else f", sigma {why['dispersion']:.3g}"
+    return str(FAMILIES.get(why["family"], why["family"])) + dispersion
 
 
 def _versions() -> str:

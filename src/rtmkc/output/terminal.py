@@ -1,12 +1,14 @@
 """Results as lines for a terminal, and as plain values for JSON."""
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rtmkc.evidence.validation import Validation
     from rtmkc.model.terrain import RiskTerrain
 
 FIGURES = ("relative", "expected", "percentile", "rrs", "length_m", "city_multiple", "incidents")
@@ -25,9 +27,10 @@ def result_lines(
     *,
     slices: "pd.DataFrame | None" = None,
     changes: "pd.DataFrame | None" = None,
+    diagnostics: "pd.DataFrame | None" = None,
 ) -> Iterator[str]:
     """Give the answers of a run in some thirty lines: the report has the rest."""
-    from rtmkc.output.words import NO_PERIOD, marks_words
+    from rtmkc.output.words import NO_PERIOD
 
     facts = terrain.facts
     rated = terrain.horizon_days is not None
@@ -39,16 +42,7 @@ def result_lines(
     if not rated:
         yield NO_PERIOD
     yield ""
-    yield "Why here: relative risk values" + ("" if terrain.factors else " - no significant factor")
-    for _, row in terrain.weights.iterrows():
-        if row["status"] == "in the model":
-            said = (
-                f"x{row['rrv']:<6.2f} [{row['lower']:.2f}, {row['upper']:.2f}]  {row['kind']} within "
-                f"{row['influence_m']:.0f} m, {marks_words(row['n_cells'] / facts['n_cells'])}"
-            )
-        else:
-            said = f"-       {one_line(row['reason'])}"
-        yield f"  {one_line(row['factor']):<24.24} {said}"
+    yield from _weight_lines(terrain)
     yield ""
     yield f"Where next: {hotspots.attrs['statement']}{f'; expected in {terrain.horizon}' if rated else ''}"
     for _, row in hotspots.head(5).iterrows():
@@ -56,10 +50,85 @@ def result_lines(
         relative = f"x{row['relative']:.1f} the average"
         value = f"{row['expected']:.2f} ({relative})" if rated else relative
         yield f"  {row['rank']:>2}. {row['latitude']:.5f}, {row['longitude']:.5f}{where}: {value}"
+    if facts["where"].get("gain"):
+        yield f"  {one_line(facts['where']['gain'])}"
     yield ""
     yield "Next corridors"
     yield from _corridor_lines(corridors, rated)
     yield from _comparison_lines(slices, changes)
+    if diagnostics is not None:
+        from rtmkc.output.diagnostics import check_lines
+
+        yield ""
+        yield "Diagnostics"
+        yield from (f"  {one_line(line)}" for line in check_lines(diagnostics))
+
+
+def _weight_lines(terrain: "RiskTerrain") -> Iterator[str]:
+    """One line a factor tried, then what the factors leave over and what is to be doubted."""
+    from rtmkc.model.weights import IN_MODEL, UNDECIDED
+    from rtmkc.output.weights import chance_of, chance_words, doubts, extent_words, none_of, patches_sentence
+    from rtmkc.output.words import marks_words
+
+    found = "" if terrain.factors else f" - no significant factor. {none_of(terrain)}"
+    yield f"Why here: relative risk values{found}"
+    for _, row in terrain.weights.iterrows():
+        if row["status"] == IN_MODEL:
+            reach = extent_words(row["extent_set"]) or f"{row['kind']} within {row['influence_m']:.0f} m"
+            said = (
+                f"x{row['rrv']:<6.2f} [{row['lower']:.2f}, {row['upper']:.2f}]  {reach}; "
+                f"{marks_words(row['n_cells'] / terrain.grid.n_cells)}; p of shifts {chance_words(chance_of(terrain, row))}"
+            )
+        else:
+            said = f"{'?' if row['status'] == UNDECIDED else '-'}       {row['status']}: {one_line(row['reason'])}"
+        yield f"  {one_line(row['factor']):<24.24} {said}"
+    for line in (patches_sentence(terrain.facts), doubts(terrain)):
+        if line:
+            yield f"  {one_line(line)}"
+
+
+def validation_lines(found: "Validation") -> Iterator[str]:
+    """Give a validation in lines: the verdict first, then the table, then what it rests on."""
+    for line in str(found).splitlines():
+        yield "".join(sign if sign.isprintable() else " " for sign in line)  # blanks hold the columns
+
+
+class Progress:
+    """One bar a step on a terminal, one line a step elsewhere; nothing where it is to be quiet."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.step = ""
+        self.bar: Any = None
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Say how far a step has come."""
+        if self.quiet:
+            return
+        if step != self.step:
+            self.close()
+            self.step = step
+            if sys.stderr.isatty():
+                from tqdm import tqdm
+
+                self.bar = tqdm(desc=step, total=total, file=sys.stderr, leave=False, unit="", ncols=80)
+            else:
+                sys.stderr.write(f"{step} ...\n")
+        if self.bar is not None:
+            self.bar.n, self.bar.total = done, total
+            self.bar.refresh()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _corridor_lines(corridors: "pd.DataFrame", rated: bool) -> Iterator[str]:

@@ -24,7 +24,7 @@ CAUTIONS = {
     "classic": (
         "The intervals are too narrow: they take the search for these factors as given, and the published procedure "
         "picks false factors where incidents cluster for reasons that no layer shows."
-    )
+    ),
 }
 """What a reader of the weights of each method must know beside them."""
 NO_PERIOD = "The incidents have no dates or stated period, so there is no rate and no 90-day figure; values are relative."
@@ -133,16 +133,6 @@ def attribution(terrain: "RiskTerrain") -> str:
             # Whoever sees only the picture must see this too.
             *([facts["timing"]] if facts["timing"].startswith("contemporaneous") else []),
         ]
-    )
-
-
-def none_of(terrain: "RiskTerrain") -> str:
-    """Return the sentence of a model without factors."""
-    tried = len(terrain.weights)
-    return (
-        f"None of the {tried} factors tried is in the model"
-        if tried != 1
-        else "The one factor tried is not in the model"
     )
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 from rtmkc.errors import InputError
 from rtmkc.model.saving import load
 from rtmkc.model.terrain import RiskTerrain
+from rtmkc.model.weights import IN_MODEL
 from rtmkc.raster.grid import Grid
 
 COLUMNS = (
-    "what", "name", "change", "rank_before", "rank_now", "value_before", "lower_before", "upper_before",
-    "value_now", "lower_now", "upper_now",
+    "what", "name", "change", "status_before", "status_now", "rank_before", "rank_now", "value_before", "lower_before",
+    "upper_before", "value_now", "lower_now", "upper_now",
 )  # fmt: skip
-IN_MODEL = "in the model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def compare(
     -------
     DataFrame
         what ("factor", "hot spot", "corridor"), name, change ("entered", "left", "kept" for factors; "new",
-        "gone", "moved", "kept" for places), rank_before, rank_now, value_before, lower_before, upper_before,
+        "gone", "moved", "kept" for places), status_before, status_now (of factors), rank_before, rank_now, value_before, lower_before, upper_before,
         value_now, lower_now, upper_now. The value of a factor is its relative risk value with its 95 % interval,
         that of a place its expected incidents, with the 90 % predictive interval of a cell.
         ``attrs["statement"]`` says it in a sentence, ``attrs["notes"]`` what else differs.
@@ -121,10 +121,12 @@ def _factors(old: pd.DataFrame, new: pd.DataFrame) -> list[dict[str, Any]]:
             {row["factor"]: (rank, row) for rank, row in enumerate(chosen.to_dict("records"), start=1)}
         )
     before, now = sides
+    then, today = (dict(zip(weights["factor"], weights["status"], strict=True)) for weights in (old, new))
     rows = []
     for name in dict.fromkeys([*now, *before]):
         row: dict[str, Any] = {"what": "factor", "name": name}
         row["change"] = "kept" if name in before and name in now else "entered" if name in now else "left"
+        row |= {"status_before": then.get(name), "status_now": today.get(name)}  # None: it was not tried
         for side, found in (("before", before), ("now", now)):
             if name in found:
                 rank, weight = found[name]

@@ -455,7 +455,11 @@ def _switch_on(tried: list[Tried], findings: list[Finding]) -> None:
 
 def _model(later: list[str], period: Period | None) -> Table:
     table = Table("[model]")
-    table.add("method", "guarded", "weights and intervals that hold where risk is patchy; \"classic\" is the published procedure")
+    table.add(
+        "method",
+        "guarded",
+        'weights and intervals that hold where risk is patchy; "classic" is the published procedure',
+    )
     table.add("horizon", "90 days", "expected incidents are for so long")
     if later:
         table.comments.append(

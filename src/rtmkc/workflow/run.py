@@ -12,6 +12,7 @@ import pandas as pd
 from rtmkc.errors import InputError, OutputError
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.model.diagnosis import diagnose
 from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.output.files import write_geojson, write_gpkg, write_risk_raster, write_table
@@ -40,13 +41,15 @@ class Results:
     Attributes
     ----------
     folder : Path
-        report.html, rtmkc.gpkg, risk.tif, weights.csv, hotspots.csv, corridors.csv, corridors.geojson,
-        model/, manifest.json; with exposure also weights_without_exposure.csv, with slices slices.csv and
+        report.html, rtmkc.gpkg, risk.tif, weights.csv, diagnostics.csv, hotspots.csv, corridors.csv,
+        corridors.geojson, model/, manifest.json; with exposure also weights_without_exposure.csv, with slices slices.csv and
         slices/, with `since` changes.csv, and where asked for dropped/ and shapefiles/.
     terrain : RiskTerrain
         The terrain.
     hotspots, areas, corridors : GeoDataFrame
         Ranked cells, the contiguous areas they form, and the next corridors.
+    diagnostics : DataFrame
+        What the weights rest on, and what could be wrong with them: one row a check.
     ledgers : list of Ledger
         What became of every row of every layer.
     slices : dict of str to Results
@@ -62,6 +65,7 @@ class Results:
     hotspots: gpd.GeoDataFrame = field(repr=False)
     areas: gpd.GeoDataFrame = field(repr=False)
     corridors: gpd.GeoDataFrame = field(repr=False)
+    diagnostics: pd.DataFrame = field(repr=False)
     ledgers: list[Ledger] = field(repr=False)
     slices: dict[str, "Results"] = field(repr=False, default_factory=dict)
     comparison: pd.DataFrame | None = field(repr=False, default=None)
@@ -144,7 +148,7 @@ def run(
     study = study if isinstance(study, Study) else Study.from_file(study)
     study.check()
     say: Progress = progress or (lambda step, done, total: None)
-    _check_replaceable(Path(output), overwrite)
+    check_replaceable(Path(output), overwrite)
     previous = None if since is None else Previous.load(since)
     with new_folder(output, overwrite=overwrite) as folder:
         say("reading", 0, 1)
@@ -198,6 +202,9 @@ def run_one(
         progress=progress,
     )
     without = _without_exposure(terrain, later) if shared.exposure else None
+    progress("checking weights", 0, 1)
+    diagnostics = diagnose(terrain.models.why, random_state=study.model.random_state)
+    progress("checking weights", 1, 1)
 
     progress("finding places", 0, 1)
     hotspots, areas, corridors = _places(study, shared, terrain)
@@ -205,7 +212,7 @@ def run_one(
 
     progress("writing", 0, 1)
     ledgers = terrain.models.ledgers() + [layer.ledger for layer in shared.layers()]
-    found = Results(folder, terrain, hotspots, areas, corridors, ledgers, slices or {})
+    found = Results(folder, terrain, hotspots, areas, corridors, diagnostics, ledgers, slices or {})
     if slices:
         found = replace(found, comparison=compare_slices(study, found))
     if previous is not None:
@@ -239,6 +246,7 @@ def _places(
 def _write(study: Study, shared: _Surroundings, found: Results, without: pd.DataFrame | None) -> None:
     folder, terrain = found.folder, found.terrain
     write_table(folder / "weights.csv", terrain.weights)
+    write_table(folder / "diagnostics.csv", found.diagnostics)
     for name, table in (
         ("weights_without_exposure", without), ("slices", found.comparison), ("changes", found.changes),
     ):  # fmt: skip
@@ -278,6 +286,7 @@ def _write(study: Study, shared: _Surroundings, found: Results, without: pd.Data
         joins=list(shared.joins),
         slices=found.comparison,
         changes=found.changes,
+        diagnostics=found.diagnostics,
     )
     terrain.save(folder / "model")
 
@@ -308,8 +317,8 @@ def _previous_slice(since: str | Path | None, name: str) -> Previous | None:
     return Previous.load(Path(since) / "slices" / name)
 
 
-def _check_replaceable(folder: Path, overwrite: bool) -> None:
-    """Replacing deletes what is there: only a folder of results, or an empty one, may be replaced."""
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Refuse to replace what is no folder of results and not empty: replacing deletes what is there."""
     if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "manifest.json").is_file():
         raise OutputError(
             f"Invalid output {str(folder)!r}. It exists and holds other things than results of a run, which "

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rtmkc.workflow.changes import IN_MODEL
+from rtmkc.model.weights import IN_MODEL, NOT_IN_MODEL
 
 if TYPE_CHECKING:
     from rtmkc.workflow.run import Results
@@ -21,8 +21,8 @@ def compare_slices(study: "Study", whole: "Results") -> pd.DataFrame:
     DataFrame
         slice ("all" first), hours, weekdays, n_incidents, first_hotspot (name and cell), first_relative (x the
         city's average), shared_hotspots (share of the hot-spot cells of the whole that are hot spots of the
-        slice too), and for each factor ``rrv_<factor>``, ``lower_<factor>``, ``upper_<factor>`` (95 % interval);
-        missing where the factor is not in the model.
+        slice too), and for each factor ``status_<factor>``, ``rrv_<factor>``, ``lower_<factor>``,
+        ``upper_<factor>`` (95 % interval); the last three are missing where the factor is not in the model.
     """
     options = {one.name: one for one in study.slices}
     factors = list(whole.terrain.weights["factor"])
@@ -40,7 +40,8 @@ def compare_slices(study: "Study", whole: "Results") -> pd.DataFrame:
         }
         weights = part.terrain.weights.set_index("factor")
         for factor in factors:
-            in_model = factor in weights.index and weights.loc[factor, "status"] == IN_MODEL
+            status = weights.loc[factor, "status"] if factor in weights.index else NOT_IN_MODEL
+            in_model, row[f"status_{factor}"] = status == IN_MODEL, status
             for column in ("rrv", "lower", "upper"):
                 row[f"{column}_{factor}"] = float(weights.loc[factor, column]) if in_model else float("nan")
         rows.append(row)

@@ -11,6 +11,7 @@ from rtmkc.errors import StudyError
 from rtmkc.inputs.layers import PROVENANCES, Layer, read_layer
 from rtmkc.inputs.rasters import RasterLayer, is_raster, read_raster
 from rtmkc.places.hotspots import DEFAULT_AREA_SHARE
+from rtmkc.raster.exposure import Role
 
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
 Reader = Literal["layer", "kcpd_crime", "kc_311", "kc_buildings", "kc_violations"]
@@ -156,6 +157,7 @@ class ExposureSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
     name: str = "exposure"
     bandwidth: float | str = "2 blocks"
     floor: float = 0.05
+    role: Role = "offset"
 
 
 class StreetSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
@@ -212,6 +214,19 @@ class ModelSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     horizon: int | str = "90 days"
     allow_later_factors: bool = False
     random_state: int = 0
+
+
+class ValidationSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is held out to test the forecast; see `validate`."""
+
+    train: str | None = None
+    test: str | None = None
+    by: str = "time"
+    column: str | None = None
+
+    def file(self) -> str | None:
+        """Return the file of areas, as written, if areas are left out."""
+        return None if self.by in ("time", "blocks") else self.by
 
 
 class HotspotSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -29,11 +29,12 @@ from rtmkc.workflow.specs import (
     OutputSpec,
     SliceSpec,
     StreetSpec,
+    ValidationSpec,
 )
 
 __all__ = [
     "AreaSpec", "CorridorSpec", "ExposureSpec", "FactorSpec", "HotspotSpec", "JoinSpec", "LayerSpec",
-    "ModelSpec", "NamesSpec", "OutputSpec", "SliceSpec", "StreetSpec", "Study",
+    "ModelSpec", "NamesSpec", "OutputSpec", "SliceSpec", "StreetSpec", "Study", "ValidationSpec",
 ]  # fmt: skip
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
 _FOLDER_NAME = re.compile(r"\w(?:[\w &+-]*\w)?")
@@ -62,6 +63,8 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         Hours and weekdays that are studied beside the whole.
     output : OutputSpec
         What is written beside the usual files.
+    validation : ValidationSpec
+        What `validate_study` holds out.
     folder : Path
         Folder of the study file; relative paths start there.
     """
@@ -77,6 +80,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     joins: list[JoinSpec] = msgspec.field(default_factory=list)
     slices: list[SliceSpec] = msgspec.field(default_factory=list)
     output: OutputSpec = msgspec.field(default_factory=OutputSpec)
+    validation: ValidationSpec = msgspec.field(default_factory=ValidationSpec)
     hotspots: HotspotSpec = msgspec.field(default_factory=HotspotSpec)
     corridors: CorridorSpec = msgspec.field(default_factory=CorridorSpec)
     folder: str = "."
@@ -145,15 +149,15 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if self.exposure is not None:
             parse_length(self.exposure.bandwidth, name="exposure.bandwidth", block_length=block)
             check_share("exposure.floor", self.exposure.floor)
+            if self.exposure.role == "covariate" and self.model.method == "classic":
+                raise InputError(
+                    "Invalid exposure.role 'covariate'. The classic procedure has no covariates; use "
+                    "model.method 'guarded', or role 'offset'."
+                )
         parse_days(self.model.horizon, name="model.horizon")
+        self._check_validation()
         for place, layer in self.layers().items():
-            if layer.period is not None:
-                try:
-                    parse_period(layer.period)
-                except InputError as error:
-                    raise InputError(
-                        str(error).replace("Invalid period", f"Invalid {place}.period")
-                    ) from None
+            _check_period(f"{place}.period", layer.period)
             for file in layer.paths():
                 _check_name(f"{place}.file", file)
         _check_name("study.name", spec.name)
@@ -175,6 +179,21 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             )
         if corridors.separation != 0:
             parse_length(corridors.separation, name="corridors.separation")
+
+    def _check_validation(self) -> None:
+        spec = self.validation
+        for name in ("train", "test"):
+            _check_period(f"validation.{name}", getattr(spec, name))
+            if getattr(spec, name) is not None and spec.by != "time":
+                raise InputError(
+                    f"Invalid validation.{name} {getattr(spec, name)!r}. Places are left out at all times; leave it out, "
+                    "or say by = 'time'."
+                )
+        _check_name("validation.by", spec.by)
+        if spec.column is not None and spec.file() is None:
+            raise InputError(
+                f"Invalid validation.column {spec.column!r}. Only a file of areas has labels, and by is {spec.by!r}."
+            )
 
     def _check_slices(self) -> None:
         check_unique("slices.name", [one.name.lower() for one in self.slices])
@@ -252,7 +271,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if spec is None:
             return None
         source = spec.raster(Path(self.folder), spec.name) or spec.read(Path(self.folder), spec.name)
-        return Exposure(source, spec.name, spec.bandwidth, spec.floor)
+        return Exposure(source, spec.name, spec.bandwidth, spec.floor, spec.role)
 
     def read(self, what: str) -> Layer | None:
         """Read one of "incidents", "streets", "names" and "treated"; None if the study has none."""
@@ -275,6 +294,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """
         written = [self.study.boundary, *(file for one in self.layers().values() for file in one.paths())]
         written += [factor.factor_map for factor in self.factors if factor.factor_map is not None]
+        written += [file for file in (self.validation.file(),) if file is not None]
         files: dict[str, Path] = {}
         # Names as written come first: they are unique, and what lies elsewhere gives way to them.
         for name in sorted(dict.fromkeys(written), key=lambda name: Path(name).is_absolute()):
@@ -305,6 +325,14 @@ def _document(path: Path) -> dict[str, Any]:
             f"Invalid study {str(path)!r}. Unknown key 'folder'; relative paths start at the file."
         )
     return document
+
+
+def _check_period(place: str, period: str | None) -> None:
+    if period is not None:
+        try:
+            parse_period(period)
+        except InputError as error:
+            raise InputError(str(error).replace("Invalid period", f"Invalid {place}")) from None
 
 
 def _check_name(place: str, text: str) -> None:
