@@ -1,16 +1,20 @@
 """Local history, against a plain implementation of its formulas and its limits."""
 
+import math
+
 import numpy as np
 import pytest
 import shapely
+from scipy.integrate import quad
 from scipy.ndimage import correlate1d, gaussian_filter
-from scipy.stats import nbinom, poisson
+from scipy.stats import gamma, nbinom, poisson
 
 import rtmkc as rtm
-from rtmkc.model.ages import both_ways
-from rtmkc.model.history import fit_history
+from rtmkc.model.ages import Lesson, Lessons, Past, both_ways
+from rtmkc.model.history import Parameters, Scales, Trial, climb, fit_history
+from rtmkc.model.history_cells import HotCells, cell_multiplier, differentiate
+from rtmkc.model.history_intervals import Rates, fit_drift, predictive_interval, rates_of
 from rtmkc.model.kernels import smooth
-from rtmkc.model.history_intervals import Rates, predictive_interval
 
 UTM = "EPSG:26915"
 
@@ -22,11 +26,13 @@ def grid():
     return rtm.Grid.cover(rtm.StudyArea.from_geometry(shape, crs=UTM), cell_size=100)
 
 
-def plain_history(grid, base, counts, tempering, strengths):
+def plain_history(grid, base, counts, tempering, strengths, hot=None):
     """The recipe written out: kernels as rasters, one line a step."""
     current = base**tempering
     current = current / current.sum() * counts.sum()
     for width, strength in zip((5.0, 1.25, 0.0), strengths, strict=True):
+        if not width and hot is not None:
+            return current * cell_multiplier(strength, hot, counts, current)
         if width:
             taps = np.exp(-0.5 * (np.arange(-int(4 * width), int(4 * width) + 1) / width) ** 2)
 
@@ -72,13 +78,15 @@ def test_the_surface_is_the_written_out_recipe(grid):
     counts = rng.poisson(risk)
     half = rng.binomial(counts, 0.5)
     history = fit_history(grid, np.sqrt(risk), counts, both_ways([half], counts))
-    oracle = plain_history(grid, np.sqrt(risk), counts, history.tempering, history.strengths)
+    oracle = plain_history(
+        grid, np.sqrt(risk), counts, history.tempering, history.strengths, history.parameters.hot
+    )
     np.testing.assert_allclose(history.base * np.prod(history.multipliers, axis=0), oracle, rtol=1e-10)
     assert history.base.sum() == pytest.approx(counts.sum())
 
 
 def test_the_fit_is_no_worse_than_a_search_over_a_lattice(grid):
-    """Powell's optimum of the two-way half likelihood is at least as good as the best of a coarse lattice."""
+    """The optimum of the two-way half likelihood is at least as good as the best of a coarse lattice."""
     risk, rng = simulated(grid, 2)
     counts = rng.poisson(risk)
     half = rng.binomial(counts, 0.5)
@@ -91,7 +99,8 @@ def test_the_fit_is_no_worse_than_a_search_over_a_lattice(grid):
             value -= predicted @ np.log(current / current.sum())
         return value
 
-    history = fit_history(grid, base, counts, both_ways([half], counts))
+    trial = Trial(Scales(grid, base, np.ones(grid.n_cells), (500.0, 125.0, 0.0)), both_ways([half], counts))
+    found = climb(trial, Parameters(1.0, (math.e,) * 3), is_flat=False)
     lattice = min(
         loss(tempering, (wide, narrow, own))
         for tempering in (0.5, 1.0, 1.5)
@@ -99,7 +108,7 @@ def test_the_fit_is_no_worse_than_a_search_over_a_lattice(grid):
         for narrow in (0.3, 3.0, 300.0)
         for own in (0.3, 3.0, 300.0)
     )
-    assert loss(history.tempering, history.strengths) <= lattice + 1e-6
+    assert loss(found.tempering, found.strengths) <= lattice + 1e-6
 
 
 def test_history_that_repeats_by_chance_alone_is_switched_off(grid):
@@ -152,3 +161,168 @@ def test_predictive_intervals_are_gamma_poisson():
 def one_kind(mean, shape):
     """Rates with one gamma distribution a cell."""
     return Rates(np.ones((1, len(mean))), mean[None], shape[None])
+
+
+def test_a_mixture_has_the_quantiles_of_its_sum():
+    """Interval ends of a mixture of two kinds equal those of the summed probabilities, counted out."""
+    rates = Rates(
+        np.array([[0.9, 0.3], [0.1, 0.7]]),
+        np.array([[0.5, 2.0], [9.0, 40.0]]),
+        np.array([[2.0, 1.0], [3.0, 8.0]]),
+    )
+    lower, upper = predictive_interval(rates)
+    counts = np.arange(400)
+    for cell in range(2):
+        kinds = zip(rates.chances[:, cell], rates.means[:, cell], rates.shapes[:, cell], strict=True)
+        mass = sum(
+            chance * nbinom.pmf(counts, shape, shape / (shape + mean)) for chance, mean, shape in kinds
+        )
+        reached = np.cumsum(mass)
+        assert lower[cell] == np.argmax(reached >= 0.05)
+        assert upper[cell] == np.argmax(reached >= 0.95)
+        at = np.array([3.0, 7.0])
+        assert rates.log_probability(at)[cell] == pytest.approx(np.log(mass[int(at[cell])]), rel=1e-10)
+
+
+@pytest.mark.parametrize("hot", [None, HotCells(0.1, 6.0, 0.7)], ids=["one-kind", "two-kinds"])
+def test_the_multiplier_of_a_cell_is_a_posterior_mean(hot):
+    """It equals the integral of multiplier x prior x Poisson likelihood over all multipliers."""
+    strength = 1.3
+
+    def prior(value):
+        own = gamma.pdf(value, strength, scale=1 / strength)
+        if hot is None:
+            return own
+        return (1 - hot.share) * own + hot.share * gamma.pdf(
+            value, hot.strength, scale=hot.lift / hot.strength
+        )
+
+    for seen, expected in ((0, 0.4), (3, 0.4), (9, 2.5)):
+
+        def weighed(power, seen=seen, expected=expected):
+            return quad(lambda m: m**power * prior(m) * poisson.pmf(seen, m * expected), 0, 120, limit=400)[0]
+
+        found = cell_multiplier(strength, hot, np.array([float(seen)]), np.array([expected]))[0]
+        assert found == pytest.approx(weighed(1) / weighed(0), rel=1e-6)
+    nothing = cell_multiplier(strength, None, np.zeros(1), np.zeros(1))
+    assert nothing[0] == 1.0
+
+
+def test_multipliers_move_as_their_derivatives_say():
+    """Every derivative of the multiplier equals a central difference."""
+    rng = np.random.default_rng(6)
+    seen, expected, step = 1.3 * rng.poisson(1.0, 60), rng.gamma(1.0, 1.0, 60), 1e-6
+    some = seen > 0
+
+    def value(strength=0.7, share=-3.0, lift=2.0, other=-0.5, more=0.0, older=0.0):
+        hot = HotCells(1 / (1 + math.exp(-share)), math.exp(lift), math.exp(other))
+        return cell_multiplier(strength, hot, seen + older * some, expected + more)
+
+    found = differentiate(
+        0.7, HotCells(1 / (1 + math.exp(3.0)), math.exp(2.0), math.exp(-0.5)), seen, expected
+    )
+    np.testing.assert_allclose(found.value, value())
+    moves = {"more": found.by_expected, "older": found.by_seen, "strength": found.by_strength}
+    moves |= dict(zip(("share", "lift", "other"), found.by_hot, strict=True))
+    start = {"more": 0.0, "older": 0.0, "strength": 0.7, "share": -3.0, "lift": 2.0, "other": -0.5}
+    for name, slope in moves.items():
+        up, down = (value(**{name: start[name] + way * step}) for way in (1, -1))
+        rows = some if name == "older" else slice(None)
+        np.testing.assert_allclose(((up - down) / (2 * step))[rows], slope[rows], rtol=1e-5, atol=1e-7)
+
+
+def aged_lesson(grid, seed, *, years=6, fading=0.0):
+    """Incidents of several years in places that change every year with the correlation exp(-fading)."""
+    rng = np.random.default_rng(seed)
+    keep = math.exp(-fading)
+    places = rng.normal(size=grid.n_cells)
+    cells, ages, counts = [], [], None
+    for year in range(years):
+        risk = np.exp(1.2 * places)
+        counts = rng.poisson(900 * risk / risk.sum())
+        number = int(counts.sum())
+        cells.append(np.repeat(np.arange(grid.n_cells), counts))
+        ages.append(365.0 * (years - 2 - year) + rng.integers(1, 366, number))
+        places = keep * places + math.sqrt(1 - keep**2) * rng.normal(size=grid.n_cells)
+    past = Past(
+        grid.n_cells,
+        np.concatenate(cells[:-1]),
+        np.concatenate(ages[:-1]),
+        np.ones(sum(map(len, cells[:-1]))),
+    )
+    return Lesson(past, counts, float(counts.sum()))
+
+
+def test_the_gradient_is_that_of_the_likelihood(grid):
+    """Derivatives by tempering, strengths, tau and hot cells equal central differences of the log likelihood."""
+    risk, _ = simulated(grid, 7)
+    trial = Trial(Scales(grid, risk, np.ones(grid.n_cells), (500.0, 125.0, 0.0)), [aged_lesson(grid, 0)])
+    at = Parameters(1.2, (2.0, 1.0, 0.7), 900.0, HotCells(0.05, 8.0, 0.6))
+    slope = trial.value_and_gradient(at)[1]
+    for number in range(len(slope)):
+        step = np.zeros(len(slope))
+        step[number] = 1e-5
+        ends = [trial.log_likelihood(at.moved_to(at.values + way * step)) for way in (1, -1)]
+        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope[number], rel=1e-5, abs=1e-3)
+
+
+def test_old_incidents_weigh_less_only_where_places_change(grid):
+    """Places that last keep all their past; where they change within three years tau is a few years, and wins."""
+
+    def fit(fading):
+        lesson = aged_lesson(grid, 3, fading=fading)
+        lessons = Lessons((lesson,), np.ones(1, dtype=bool), None, True, True, "")
+        return fit_history(grid, np.ones(grid.n_cells), lesson.past, lessons).parameters.decay_days
+
+    assert fit(0.0) > 10 * 365
+    assert 0.5 * 365 < fit(0.6) < 5 * 365
+
+
+def test_weighted_counts_flow_through(grid):
+    """With weights of ages the surface sums to the weighted incidents, and is the recipe on the weighted counts."""
+    lesson = aged_lesson(grid, 3, fading=0.6)
+    lessons = Lessons((lesson,), np.ones(1, dtype=bool), None, True, True, "")
+    history = fit_history(grid, np.ones(grid.n_cells), lesson.past, lessons)
+    weighted = np.zeros(grid.n_cells)
+    np.add.at(weighted, lesson.past.cells, np.exp(-lesson.past.ages / history.parameters.decay_days))
+    np.testing.assert_allclose(history.counts, weighted)
+    assert history.base.sum() == pytest.approx(weighted.sum())
+    oracle = plain_history(
+        grid, np.ones(grid.n_cells), weighted, 1.0, history.strengths, history.parameters.hot
+    )
+    np.testing.assert_allclose(history.expected, oracle, rtol=1e-10)
+    rates = history.rates(100.0)
+    np.testing.assert_allclose(
+        (rates.chances * rates.means).sum(axis=0), 100 * oracle / oracle.sum(), rtol=1e-10
+    )
+
+
+def test_two_kinds_of_cells_are_seen_only_where_there_are_two(grid):
+    """One cell in a hundred at thirty times its risk is found; gamma cells of one kind keep one."""
+    rng = np.random.default_rng(8)
+    hot = rng.random(grid.n_cells) < 0.01
+    for lift, is_found in ((30.0, True), (1.0, False)):
+        risk = rng.gamma(5.0, 0.2, grid.n_cells) * np.where(hot, lift, 1.0)
+        counts = rng.poisson(3000 * risk / risk.sum())
+        history = fit_history(
+            grid, np.ones(grid.n_cells), counts, both_ways([rng.binomial(counts, 0.5)], counts)
+        )
+        assert (history.parameters.hot is not None) == is_found
+    assert len(history.parameters.values) == 4
+
+
+def test_drift_is_the_spread_that_rates_leave_out():
+    """Futures drawn with a further gamma multiplier of variance .5 give it back, to the extent that a product of two gamma
+    variables is one; without it there is none.
+    """
+    rng = np.random.default_rng(9)
+    seen, surface = rng.poisson(2.0, 20_000).astype(float), np.full(20_000, 2.0)
+    rates = rates_of(1.5, None, surface, seen, 40_000.0)
+    drawn = rng.gamma(rates.shapes[0], rates.means[0] / rates.shapes[0])
+    assert fit_drift([(rates, rng.poisson(drawn))]) < 0.02
+    drifted = rng.poisson(drawn * rng.gamma(2.0, 0.5, 20_000))
+    drift = fit_drift([(rates, drifted)])
+    assert drift == pytest.approx(0.45, abs=0.06)
+    lower, upper = predictive_interval(rates.widened(drift))
+    assert 0.9 <= ((drifted >= lower) & (drifted <= upper)).mean() < 0.97
+    assert fit_drift([]) == 0.0

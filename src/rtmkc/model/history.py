@@ -333,18 +333,18 @@ def fit_parameters(trial: Trial, n_widths: int, *, is_flat: bool, has_ages: bool
     found = Parameters(1.0, (math.e,) * n_widths)
     if not trial.lessons:
         return found
-    found = _climb(trial, found, is_flat)
+    found = climb(trial, found, is_flat=is_flat)
     if has_ages:
-        aged = _climb(trial, replace(found, decay_days=FIRST_DECAY_DAYS), is_flat)
+        aged = climb(trial, replace(found, decay_days=FIRST_DECAY_DAYS), is_flat=is_flat)
         found = _better(trial, found, aged, DECAY_GAIN)
-    return _better(trial, found, _climb(trial, replace(found, hot=FIRST_HOT), is_flat), HOT_GAIN)
+    return _better(trial, found, climb(trial, replace(found, hot=FIRST_HOT), is_flat=is_flat), HOT_GAIN)
 
 
 def _better(trial: Trial, one: Parameters, other: Parameters, gain: float) -> Parameters:
     return other if trial.log_likelihood(other) > trial.log_likelihood(one) + gain else one
 
 
-def _climb(trial: Trial, start: Parameters, is_flat: bool) -> Parameters:
+def climb(trial: Trial, start: Parameters, *, is_flat: bool) -> Parameters:
     """Maximise the penalised likelihood over the values that `start` has, to three decimals.
 
     They are finer than the data can tell; with them the last digits of sums do not matter.
