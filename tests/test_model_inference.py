@@ -86,6 +86,32 @@ def test_halves_of_poisson_counts_are_independent():
         assert abs(np.corrcoef(first, second)[0, 1]) <= 4 / np.sqrt(n_incidents)
 
 
+def test_halves_are_independent_where_incidents_repeat():
+    """Dealt by chains, halves of incidents with repeats are not correlated; dealt one by one they are, by 3/7.
+
+    With 1 + Poisson(1) incidents a place, a count has mean 2 m and variance 5 m: halves dealt one by one have
+    covariance (5 - 2) m / 4 and variance (5 + 2) m / 4.
+    """
+    random = np.random.default_rng(9)
+    spots, repeats = random.uniform(0, 1000, (3000, 2)), 1 + random.poisson(1.0, 3000)
+    days = np.repeat(random.integers(0, 300, 3000), repeats) + random.integers(0, 6, repeats.sum())
+    observations = at(
+        spots.repeat(repeats, axis=0), pd.Timestamp("2023-01-01") + pd.to_timedelta(days, unit="D")
+    )
+    square = ((spots // 25) @ [40, 1]).astype(int).repeat(repeats)  # 1,600 squares: their places are Poisson
+    chains = find_chains(observations)
+    single = Chains(np.arange(days.size), random.integers(0, 2**63, days.size).astype(np.uint64), "")
+    assert chains.n_chains == 3000
+
+    def correlation(dealt_by):
+        coins = [toss(dealt_by, 0.5, 0, thin) for thin in range(20)]
+        halves = [[np.bincount(square[kept], minlength=1600) for kept in (own, ~own)] for own in coins]
+        return float(np.mean([np.corrcoef(*pair)[0, 1] for pair in halves]))
+
+    assert abs(correlation(chains)) <= 4 / np.sqrt(1600)
+    assert correlation(single) == pytest.approx(3 / 7, abs=4 / np.sqrt(1600))
+
+
 def test_coins_do_not_know_the_order_of_rows(city):
     """Each incident has the same coin in a shuffled table with other row numbers, and beside other incidents."""
     table = city.incidents.sample(frac=1.0, random_state=5).reset_index(drop=True)
@@ -285,6 +311,34 @@ def test_what_draws_cannot_tell_is_not_told():
     assert table.fit(np.arange(20.0)) is None  # block 0 weighs nothing
 
 
+def test_factors_of_either_direction_keep_their_sign():
+    """A factor that protects, in a model that allows either sign, has an RRV below 1 in every option."""
+    simulated = small_city(3, n_factors=1, active={0: ("proximity", 4, 0.25)})
+    model = rtm.RiskTerrainModel("classic", n_lambdas=20)
+    model.fit(simulated.grid, simulated.risk_factors(direction="either"), simulated.incidents)
+    settings = {
+        "thin": {"n_thins": 1},
+        "split": {"block": "1 km"},
+        "bootstrap": {"block": "800 m"},
+        "conley": {},
+    }
+    for how, options in settings.items():
+        table = infer(model, how, **options).table
+        assert len(table)
+        assert (table["upper"] < 1).all(), how
+
+
+def test_weights_that_depend_on_who_weighs_are_named(city, model):
+    """A factor whose Poisson weight lies outside the model's own interval is named, with both weights; others are not."""
+    other = fit(city)
+    own = other.weights_["factor"] == "factor 0"
+    other.weights_.loc[own, ["rrv", "lower", "upper"]] = [9.0, 8.0, 10.0]
+    found = infer(other, "conley")
+    rrv = found.table["rrv"].iloc[0]
+    assert f"factor 0 x{rrv:.2f} against x9.00" in found.statement
+    assert "against" not in infer(model, "conley").statement
+
+
 @pytest.mark.parametrize("method", ["classic", "guarded"])
 def test_exposure_and_covariates_are_those_of_the_model(city, method):
     """Weights are statsmodels' Poisson estimates with the offset, or covariates, that the model has."""
@@ -388,32 +442,29 @@ def test_strong_factors_are_chosen_again(model):
 
 
 def test_intervals_hold_in_poisson_cities():
-    """In 20 cities without clustered noise each option holds the true RRV of 3 in at least 16, as 95 % intervals do.
+    """In 16 cities without clustered noise at most 3 intervals of an option miss the true RRV of 3.
 
-    Fewer than 16 of 20 happens with probability .003 at 95 %.
+    At 95 %, more happen with probability .007. Half of the incidents widen by root two; no noise, no inflation.
     """
-    held = dict.fromkeys(("thin", "split", "bootstrap", "conley"), 0)
-    wide = dict.fromkeys(held, 0.0)
     settings = {
         "thin": {"n_thins": 1},
         "split": {"block": "1 km", "n_draws": 200},
         "bootstrap": {"n_draws": 200, "block": "600 m"},
+        "conley": {},
     }
-    for seed in range(20):
+    rows = {how: [] for how in settings}
+    for seed in range(16):
         simulated = small_city(100 + seed, n_factors=1)
         model = fit(simulated)
-        for how in held:
-            table = infer(model, how, seed=seed, **settings.get(how, {})).table
-            right = table[(table["kind"] == "proximity") & (table["influence_m"] == 200.0)].head(1)
-            # Where another column was chosen the truth is another: counted as held, which happens seldom.
-            held[how] += bool(
-                len(right) == 0 or ((right["lower"] <= 3.0).all() and (right["upper"] >= 3.0).all())
-            )
-            wide[how] += float(right["inflation"].sum()) / 20
-    assert min(held.values()) >= 16, held
-    # Half of the incidents, root two; no noise, no inflation.
-    assert wide["thin"] == pytest.approx(np.sqrt(2), abs=0.15)
-    assert wide["conley"] == pytest.approx(1.0, abs=0.15)
+        for how, options in settings.items():
+            table = infer(model, how, seed=seed, **options).table
+            rows[how].append(table[(table["kind"] == "proximity") & (table["influence_m"] == 200.0)].head(1))
+    for how, own in rows.items():
+        found = pd.concat(own)
+        assert len(found) >= 14  # in the others another distance was chosen, whose truth is another
+        assert (~((found["lower"] <= 3.0) & (found["upper"] >= 3.0))).sum() <= 3, how
+        if how in ("thin", "conley"):
+            assert found["inflation"].mean() == pytest.approx(np.sqrt(2) if how == "thin" else 1.0, abs=0.12)
 
 
 # Bad input

@@ -123,8 +123,8 @@ def infer(
 
     Notes
     -----
-    All weights here are Poisson estimates; those of the guarded method differ from them a little, because it weighs
-    cells by the noise around them. Intervals are Wald (thin), or Student's t with one degree of freedom less than there
+    All weights here are Poisson estimates. Those of the guarded method weigh cells by the noise around them, and differ
+    where an effect is not the same everywhere; "bootstrap" and "conley" name such factors. Intervals are Wald (thin), or Student's t with one degree of freedom less than there
     are blocks (split, bootstrap). How well each covers is measured in the documentation.
 
     Examples
@@ -260,7 +260,7 @@ def _bootstrap(
         "Promised: intervals are for what a factor does in general, allowing for incidents that cluster within "
         f"{table.n_blocks} blocks of {format_length(side)}, in an area much larger than its patches of risk.\n"
         "Not promised: that the factors are the right ones. The same incidents chose them, which is not allowed for. "
-        f"{MEASURED['bootstrap']}"
+        f"{MEASURED['bootstrap']}{_disagreement(material, rows)}"
     )
     return Inference("bootstrap", GENERAL, rows, statement)
 
@@ -294,7 +294,7 @@ def _conley(
         "Promised: intervals are for what a factor does in general, allowing for residuals that are alike up to "
         f"{format_length(reach * cell)}, in an area much larger than that.\n"
         "Not promised: that the factors are the right ones. The same incidents chose them, which is not allowed for. "
-        f"{MEASURED['conley']}"
+        f"{MEASURED['conley']}{_disagreement(material, rows)}"
     )
     return Inference("conley", GENERAL, rows, statement)
 
@@ -343,6 +343,24 @@ def _rows(
         columns=COLUMNS,
     )
     return table.sort_values("coef", ascending=False, key=abs, kind="stable", ignore_index=True)
+
+
+def _disagreement(material: Material, rows: pd.DataFrame) -> str:
+    """Name the factors whose Poisson weight lies outside the interval that the model itself gives."""
+    own = material.model.weights_.set_index("factor").loc[rows["factor"]].reset_index()
+    apart = ~rows["rrv"].between(own["lower"], own["upper"])
+    if not apart.any():
+        return ""
+    named = [
+        f"{name} x{here:.2f} against x{there:.2f}"
+        for name, here, there in zip(
+            rows["factor"][apart], rows["rrv"][apart], own["rrv"][apart], strict=True
+        )
+    ]
+    return (
+        "\nPoisson weights differ from the model's own, which weigh cells by the noise around them: "
+        f"{'; '.join(named)}. A factor for which they disagree acts differently in different places."
+    )
 
 
 def _nothing(how: str, statement: str) -> Inference:
