@@ -61,10 +61,15 @@ def run(world: World, pool: ProcessPoolExecutor) -> None:
         return
     last = world.first_seed + world.n_cities
     chunks = [range(first, min(first + CHUNK, last)) for first in range(world.first_seed, last, CHUNK)]
-    cities = [city for part in pool.map(study, [world] * len(chunks), chunks) for city in part]
+    cities = []
+    for part in pool.map(study, [world] * len(chunks), chunks):
+        cities += part
+        n_false = sum(city["guarded"]["n_false"] > 0 for city in cities)
+        print(
+            f"{world.name}: {len(cities)} cities, {n_false} with a false factor", file=sys.stderr, flush=True
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"world": asdict(world), "cities": cities})
-    print(f"{world.name}: {len(cities)} cities", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -120,7 +120,7 @@ def _judge(model: rtm.RiskTerrainModel, city: rtm.SimulatedCity, grid: rtm.Grid)
         n_false=len(set(found.index) - active),
         n_true=len(set(found.index) & active),
         n_undecided=int((weights["status"] == "not decided").sum()),
-        null_p=[float(p) for name, p in weights["shift_p"].items() if name not in active],
+        null_p=[float(p) for name, p in weights["shift_p"].items() if name not in active and np.isfinite(p)],
         effective=[float(n) for n in weights["n_effective_shifts"].dropna()],
     )
     if found.empty:
@@ -131,7 +131,8 @@ def _judge(model: rtm.RiskTerrainModel, city: rtm.SimulatedCity, grid: rtm.Grid)
         judged.errors.append(float(error))
         judged.covers.append(bool(np.log(row["lower"]) <= aim[position] <= np.log(row["upper"])))
         judged.widths.append(float(np.log(row["upper"] / row["lower"])))
-        judged.inflations.append(float(row["inflation"]))
+        if np.isfinite(row["inflation"]):
+            judged.inflations.append(float(row["inflation"]))
         if name in active:
             own = truth.loc[name]
             is_own = row["kind"] == own["kind"] and abs(row["influence_m"] - own["influence_m"]) < 1e-6
