@@ -155,12 +155,9 @@ def test_what_is_fitted_is_what_is_told():
 
 def test_longer_patches_make_longer_blocks():
     """Where patches of risk are longer than half a block, the folds are made of blocks three times as long, once."""
-    city = rtm.simulate_city(
-        active="null", noise_variance=2.0, noise_range=12, n_incidents=4000, random_state=6
-    )
-    assert fitted(city).fold_block_m_ > 1500
-    calm = rtm.simulate_city(active="null", random_state=6)
-    assert fitted(calm).fold_block_m_ == 1500
+    patchy = fitted(rtm.simulate_city(random_state=102, **PATCHY))
+    assert patchy.fold_block_m_ > 3 * 750
+    assert fitted(rtm.simulate_city(active="null", random_state=6)).fold_block_m_ == 1500
 
 
 def test_folds_of_the_users_own():
@@ -212,3 +209,18 @@ def test_a_city_in_which_no_factor_varies():
         assert not len(chosen(model))
         assert model.weights_["reason"].str.contains("every column was dropped|too small to decide").all()
         assert model.predict().sum() == pytest.approx(len(city.incidents))
+
+
+def test_a_model_tells_how_it_came_about():
+    """The summary has every factor, its number and the notes; the path marks the penalties that were taken."""
+    city = rtm.simulate_city(random_state=5, **PATCHY)
+    model = fitted(city)
+    text = model.summary()
+    for row in model.weights_.itertuples():
+        assert row.factor in text
+        assert (f"{row.rrv:.4g}" if row.status == "in the model" else row.reason) in text
+    assert all(note in text for note in model.notes_)
+    path = model.path_table()
+    assert path.loc[path["is_minimum"], "cv_deviance"].item() == path["cv_deviance"].min()
+    assert path["penalty"].is_monotonic_decreasing
+    assert path.loc[path["is_minimum"], "n_columns"].item() == model.n_kept_

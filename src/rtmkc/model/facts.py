@@ -1,5 +1,6 @@
 """What every output must say of a fit: n, period, cells, system, methods, seeds, notes."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ CANNOT_KNOW = (
 
 def facts_of(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
     grid, observations = why.candidates_.grid, why.observations_
-    features = why.candidates_.features
+    features, gain = why.candidates_.features, where.gain_over_history_
     return {
         "n_incidents": observations.n_incidents,
         "period": str(observations.period) if observations.period else None,
@@ -49,7 +50,12 @@ def facts_of(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
         },
         "where": {
             "tempering": where.history_.tempering,
+            "widths_m": list(where.history_.widths_m),
             "strengths": list(where.history_.strengths),
+            "decay_days": _finite(where.history_.parameters.decay_days),
+            "drift": where.history_.drift,
+            "gain": where.gain_statement_,
+            "gain_nats": [_finite(value) for value in (gain.nats, gain.lower, gain.upper)],
             "uses_curves": where.uses_curves_,
             "seed": where.random_state,
             "notes": list(where.notes_),
@@ -89,3 +95,8 @@ def _noise(why: RiskTerrainModel) -> dict[str, float] | None:
         return None
     cell = why.candidates_.grid.cell_size
     return {"variance": noise.variance, "range_m": noise.range_cells * cell, "nugget": noise.nugget}
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return float(value) if math.isfinite(value) else None

@@ -16,6 +16,7 @@ from rtmkc.model.noise import Noise
 from rtmkc.model.observations import FEW_INCIDENTS, Observations, check_together, observe
 from rtmkc.model.plane import Plane
 from rtmkc.model.selection import Screen, Selection, select_columns
+from rtmkc.model.summary import path_table, summarise
 from rtmkc.model.weights import (
     IN_MODEL,
     bic_table,
@@ -287,6 +288,16 @@ class RiskTerrainModel(BaseEstimator):
         self.path_, self.n_kept_ = selection.path, len(selection.kept)
         self.bic_ = bic_table(selection.searches)
         self.runner_ups_ = runner_ups(self.candidates_, selection)
+
+    def summary(self) -> str:
+        """Return the model as text: data, settings, noise, weights, and why other factors have none."""
+        check_is_fitted(self)
+        return summarise(self)
+
+    def path_table(self) -> pd.DataFrame:
+        """Return the penalty path of the screen: penalty, n_columns, cv_deviance per cell, cv_se, and which was taken."""
+        check_is_fitted(self)
+        return path_table(self.path_)
 
     def predict(self) -> np.ndarray:
         """Return the expected incidents of each cell over the period of the data; shape (n_cells,)."""
