@@ -99,7 +99,7 @@ def test_unexpected_errors_are_one_line_and_a_traceback_only_when_asked(monkeypa
     def fail(*_, **__):
         raise ZeroDivisionError("by\nzero")
 
-    monkeypatch.setattr("rtmkc.model.terrain.load", fail)
+    monkeypatch.setattr("rtmkc.model.saving.load", fail)
     plain, verbose = call("info", model), call("info", model, "-v")
     assert plain.exit_code == verbose.exit_code == 1
     (line,) = plain.stderr.splitlines()

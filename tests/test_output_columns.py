@@ -99,4 +99,23 @@ def test_tables_that_only_some_runs_write_are_described(results, tmp_path):
     fields = write_shapefiles(tmp_path, {"corridors": results.corridors})
     assert list(described["fields.csv"]) == list(fields.columns)
     table = compare_slices(Study.from_file(rtm.sample_path("study.toml")), results)
-    assert general(table.columns, ("rrv_", "lower_", "upper_")) == set(described["slices.csv"])
+    assert general(table.columns, ("status_", "rrv_", "lower_", "upper_")) == set(described["slices.csv"])
+
+
+def test_tables_of_a_validation_are_described():
+    """Every column of the five tables of a validation is on the page, and every column of the page is in one."""
+    from rtmkc.evidence.validation import TABLES, validate
+
+    city = rtm.simulate_city(n_rows=24, n_columns=24, n_factors=1, n_incidents=300)
+    found = validate(
+        city.grid,
+        city.risk_factors(),
+        city.incidents,
+        test="2023",
+        baselines=False,
+        n_bootstrap=100,
+        block="400 m",
+    )
+    columns = {name for table in TABLES for name in getattr(found, table).columns}
+    plain = {re.sub(r"^(hit|pai)_[0-9.]+", r"\1_<share>", name) for name in columns}
+    assert plain == set(sections()["Tables of a validation"])

@@ -5,6 +5,7 @@ import itertools
 import geopandas as gpd
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from matplotlib.text import Annotation, Text
 
 from rtmkc.errors import NoFactorError
 from rtmkc.output.classes import COLOURS, area_of_classes, classify, legend_labels
-from rtmkc.output.plots import map_size, plot_corridors, plot_risk, plot_weights
+from rtmkc.output.plots import map_size, plot_corridors, plot_risk, plot_weights, weights_size
 from rtmkc.output.words import attribution
 
 NUMBER = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
@@ -265,3 +266,45 @@ def test_the_risk_map_can_show_the_first_corridor_and_what_is_treated(terrain, c
     drawn = [path.vertices.tolist() for lines in ax.collections for path in lines.get_paths()]
     for line in corridors.geometry:
         assert [list(point) for point in line.coords] in drawn
+
+
+def test_guarded_weights_show_reach_chance_and_what_is_open(make_terrain, ax):
+    """Labels have all distances that fit; what is not decided has an open mark at 1, what is not in only its name."""
+    plot_weights(make_terrain(method="guarded"), ax=ax)
+    said = texts(ax)
+    assert "poor lighting\nwithin 100 to 300 m (328 to 984 ft), or by\ndensity within 100 m (328 ft)" in said
+    assert "p of shifts 0.004" in said
+    assert {"liquor stores", "not decided", "bus stops", "not in the model"} <= set(said)
+    assert "patches about 1.1 km (0.7 mi) wide" in ax.get_xlabel()
+    points, opened = (line for line in ax.lines if line.get_marker() == "o")
+    assert points.get_xdata().tolist() == [2.4, 2.7]
+    assert opened.get_markerfacecolor() == "white"
+    height = {tick.get_text(): y for tick, y in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
+    assert opened.get_xydata().tolist() == [[1.0, height["liquor stores"]]]
+    assert height["bus stops"] < height["liquor stores"] < min(points.get_ydata())
+
+
+def test_a_classic_factor_that_may_be_chance_is_marked(make_terrain, ax):
+    """The p of shifts stands beside each value, in bold above .05, and the picture says what that means."""
+    terrain = make_terrain()
+    terrain.weights.loc[1, "shift_p"] = 0.21
+    plot_weights(terrain, ax=ax)
+    weights = {text.get_text(): text.get_fontweight() for text in ax.texts}
+    assert weights["p of shifts 0.001"] == "normal"
+    assert weights["p of shifts 0.21"] == "bold"
+    assert "Do not rely on vacant houses" in ax.get_xlabel()
+
+
+def test_weights_of_many_factors_stay_on_the_figure(make_terrain):
+    """Rows of factors without a weight do not run into each other or off the figure."""
+    terrain = make_terrain(method="guarded")
+    more = [terrain.weights.iloc[[2]].assign(factor=f"candidate {number}") for number in range(12)]
+    terrain.weights = pd.concat([terrain.weights, *more], ignore_index=True)
+    figure = Figure(figsize=weights_size(terrain), layout="constrained")
+    ax = plot_weights(terrain, ax=figure.add_subplot())
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    for above, below in itertools.pairwise(boxes):
+        assert above.y0 >= below.y1 - 1
+    assert min(box.y0 for box in boxes) > 0
+    assert min(box.x0 for box in boxes) > 0

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -359,3 +360,83 @@ def test_a_fitted_city_is_reported(tmp_path):
     assert "of factor 0, places have" in page.words
     assert "BIC (n = cells)" in page.words
     assert "Next best kind and distance" in page.words
+
+
+def test_guarded_weights_are_told_with_reach_noise_and_chance(tmp_path, make_terrain):
+    """Reach, noise, p for all factors and patches are said; the interval's caution of classic weights is not."""
+    _, page = report(tmp_path, make_terrain(method="guarded"))
+    first = page.words.split("Where next:")[0]
+    assert (
+        "2 of the 4 factors tried have to do with where incidents happen; the map is too small to decide on liquor"
+        in first
+    )
+    assert "It acts within 100 to 300 m (328 to 984 ft), or by density within 100 m" in first
+    assert "Risk also varies in patches about 1.1 km (0.7 mi) wide that no factor explains" in first
+    assert "picks false factors" not in page.words
+    assert "poor lighting proximity, 200 m (656 ft, 1 block) x2.40 2.00 to 2.88 0.004" in page.words
+    assert "The map's noise costs this factor a 2.1-fold width of its interval." in page.words
+    assert "all factors tried taken together; a factor enters the model at 0.05 or below" in page.words
+    assert "guarded: every factor tested by random shifts" in page.words
+    assert "correlated noise: patches of log variance 0.4 and range 1,150 m" in page.words
+    assert "Next best kind and distance" not in page.words
+
+
+def test_what_is_not_decided_is_not_what_is_not_in_the_model(tmp_path, make_terrain):
+    """Each has a table of its own, with p, reason and how many shifts its map holds."""
+    _, page = report(tmp_path, make_terrain(method="guarded"))
+    out, open_ones = page.words.split("Factors not in the model")[1].split("Factors not decided")
+    assert (
+        "bus stops 0.42 it fits no better where it is than where it is moved to 90 independent shifts" in out
+    )
+    assert "neither for nor against them" in open_ones
+    assert "liquor stores 0.030 the map is too small to decide: 12 independent shifts, below 20" in open_ones
+    _, page = report(tmp_path, make_terrain())
+    assert "Factors not decided" not in page.words
+
+
+def test_a_map_too_small_for_anything_is_not_a_result_against_factors(tmp_path, make_terrain):
+    """Where every factor is undecided the report does not say that nothing was found."""
+    terrain = make_terrain(factors=(), method="guarded")
+    terrain.weights["status"] = "not decided"
+    _, page = report(tmp_path, terrain)
+    assert (
+        "Whether any of the 2 factors tried matters is not decided: the map is too small. That is neither for"
+        in page.words
+    )
+    assert "That is a result" not in page.words
+    assert "nothing here to repair" not in page.words
+    assert "A larger study area, or factors that are less spread out, could decide." in page.words
+
+
+def test_a_classic_factor_that_shifts_do_not_support_is_warned_of(tmp_path, make_terrain):
+    """The warning is on the first page and below the table; without such a factor there is none."""
+    terrain = make_terrain()
+    _, page = report(tmp_path, terrain)
+    assert "Do not rely on" not in page.words
+    terrain.weights.loc[0, "shift_p"] = 0.2
+    _, page = report(tmp_path, terrain)
+    assert page.words.count("Do not rely on poor lighting: moved elsewhere") == 2
+    assert page.words.index("Do not rely on") < page.words.index("Where next:")
+    assert "x2.40 2.00 to 2.88 0.20" in page.words
+
+
+def test_what_factors_add_to_history_is_said_where_it_is_known(tmp_path, make_terrain):
+    """The sentence of the forecast stands beside where next, on the first page."""
+    terrain = make_terrain()
+    terrain.facts["where"]["gain"] = "the factors add +0.021 nats to history alone"
+    _, page = report(tmp_path, terrain)
+    assert "The factors add +0.021 nats to history alone." in page.words.split("Time:")[0]
+
+
+def test_diagnostics_are_a_table_with_alarms_first(tmp_path, terrain):
+    """Every check is there with value, meaning and advice; without checks there is no section."""
+    checks = pd.DataFrame(
+        [["incidents", "900", "Enough.", "", "fine"], ["exposure", "<b>none", "Busy.", "Give one.", "alarm"]],
+        columns=["check", "value", "meaning", "advice", "status"],
+    )
+    html, page = report(tmp_path, terrain, diagnostics=checks)
+    part = page.words.split("Diagnostics")[1]
+    assert "alarm exposure <b>none Busy. Give one. fine incidents 900 Enough." in part
+    assert "<b>none" not in html
+    _, page = report(tmp_path, terrain)
+    assert "Diagnostics" not in page.words
