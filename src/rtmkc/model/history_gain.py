@@ -12,6 +12,7 @@ from rtmkc.raster.grid import Grid
 LEVEL = 0.95
 MIN_BLOCKS = 20
 """With fewer blocks that hold incidents an interval is too narrow to be shown."""
+MIN_SIDE_CELLS = 4
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Gain:
     @property
     def statement(self) -> str:
         """The gain as a sentence."""
+        if not self.n_incidents:
+            return "None of the incidents could be held out, so that what the factors add to history is not known."
         how = "in time" if self.by_time else "at random"
         start = f"On {self.n_incidents:,} incidents held out {how} the factors "
         if self.nats == 0.0 and self.lower == 0.0 == self.upper:
@@ -84,7 +87,8 @@ def measure_gain(
     future : ndarray, shape (n_cells,)
         The incidents.
     block : float
-        Side in metres of the blocks that are redrawn.
+        Side in metres of the blocks that are redrawn; halved, down to four cells, while fewer than twenty hold
+        incidents.
     by_time : bool
         Whether the incidents are later ones.
     seed : int
@@ -93,7 +97,11 @@ def measure_gain(
     n_incidents = int(future.sum())
     if np.array_equal(with_factors, alone):
         return Gain(0.0, 0.0, 0.0, n_incidents, by_time)
-    blocks = square_blocks(grid.rows, grid.columns, max(1, round(block / grid.cell_size)))
+    side = max(MIN_SIDE_CELLS, round(block / grid.cell_size))
+    blocks = square_blocks(grid.rows, grid.columns, side)
+    while len(np.unique(blocks[future > 0])) < MIN_BLOCKS and side > MIN_SIDE_CELLS:
+        side = max(MIN_SIDE_CELLS, side // 2)
+        blocks = square_blocks(grid.rows, grid.columns, side)
     terms = np.stack([nats_terms(one, future, grid.share) for one in (with_factors, alone)], axis=1)
     redrawn = bootstrap_ratios(block_sums(blocks, terms), block_sums(blocks, future), random_state=seed)
     value, lower, upper = (float(one[0]) for one in redrawn.differences(0, 1, level=LEVEL))
