@@ -54,6 +54,11 @@ def hospital():
     return null, factors, incidents, there
 
 
+@pytest.fixture(scope="module")
+def terrain(city):
+    return fitted(city, city.risk_factors(), city.incidents)
+
+
 def fitted(city, factors, incidents):
     return rtm.assess(city.grid, factors, incidents, method="classic", allow_later_factors=True)
 
@@ -96,28 +101,31 @@ def test_moving_the_origin_leaves_true_weights_within_chance(city, audit):
 
 
 def test_weights_are_those_of_a_fit_on_the_other_grid(city, audit):
-    """Each row of the weights is what assess gives on that grid, and the change is against the grid as given."""
+    """Each row of the weights is what a fit on that grid gives, and the change is against the grid as given."""
     other = moved_grid(city.grid, cell_size=100.0, east=50.0)
-    terrain = rtm.assess(
-        other, city.risk_factors(), city.incidents, method="classic", allow_later_factors=True
+    why = rtm.RiskTerrainModel("classic").fit(
+        other, city.risk_factors(), city.incidents, allow_later_factors=True
     )
     own = audit.weights[audit.weights["grid"] == "half a cell east"].set_index("factor")
-    truth = terrain.weights.set_index("factor").loc[own.index]
+    truth = why.weights_.set_index("factor").loc[own.index]
     np.testing.assert_allclose(own["rrv"], truth["rrv"])
     np.testing.assert_array_equal(own["in_model"], truth["status"] == "in the model")
     given = audit.weights[audit.weights["grid"] == "as given"].set_index("factor")["rrv"]
     np.testing.assert_allclose(own["change"], truth["rrv"] / given - 1)
 
 
-def test_overlaps_are_areas_of_intersections(city, audit):
+def test_overlaps_are_areas_of_intersections(city, audit, terrain):
     """The overlap is the area flagged by both grids over the area flagged by the first, by brute force over cells."""
-    fit = {"method": "classic", "allow_later_factors": True}
-    first = rtm.assess(city.grid, city.risk_factors(), city.incidents, **fit)
-    other = moved_grid(city.grid, cell_size=200.0)
-    second = rtm.assess(other, city.risk_factors(), city.incidents, **fit)
+    second = rtm.assess(
+        moved_grid(city.grid, cell_size=200.0),
+        city.risk_factors(),
+        city.incidents,
+        method="classic",
+        allow_later_factors=True,
+    )
     row = audit.grids.set_index("grid").loc["twice the cell"]
     for by in ("expected", "rrs"):
-        hot, cold = first.hotspots(area_share=0.02, by=by), second.hotspots(area_share=0.02, by=by)
+        hot, cold = terrain.hotspots(area_share=0.02, by=by), second.hotspots(area_share=0.02, by=by)
         both = sum(one.intersection(two).area for one in hot.geometry for two in cold.geometry)
         assert row[f"overlap_{by}"] == pytest.approx(both / hot.area.sum(), rel=1e-9)
         near = hot.geometry.intersection(cold.buffer(100.0, join_style="mitre").union_all()).area.sum()
@@ -168,9 +176,9 @@ def table_of(rows):
     return pd.DataFrame(
         [
             {"factor": name, "kind": row[0], "influence_m": row[1], "rrv": row[2], "lower": 1.0, "upper": 9.0,
-             "status": "in the model"}
+             "status": "in the model", "reason": "tried"}
             if row
-            else {"factor": name, "kind": "density", "influence_m": 1.0, "rrv": 7.0, "status": "not in the model"}
+            else {"factor": name, "kind": "density", "influence_m": 1.0, "rrv": 7.0, "status": "not in the model", "reason": "tried"}
             for name, row in rows.items()
         ]
     )  # fmt: skip
@@ -206,6 +214,7 @@ def test_verdicts_by_hand():
     assert table["same_column"].to_dict() == {"a": False, "b": True, "c": True, "d": True, "e": True}
     assert table.loc["a", ["rrv_lowest", "rrv_highest", "n_in_model", "n_fits"]].tolist() == [2.0, 2.29, 2, 2]
     assert long.loc[~long["in_model"], "rrv"].isna().all()
+    assert long["reason"].tolist() == ["tried"] * 10
 
 
 def test_a_hospital_is_found_and_what_it_did_is_undone(hospital):
@@ -227,7 +236,7 @@ def test_a_hospital_is_found_and_what_it_did_is_undone(hospital):
     assert row["in_model"]
     assert "1 place holds 150 incidents" in audit.statement
     assert "39 ft) from the nearest feature of 'clinics'" in audit.statement
-    assert "'clinics' is in the model in 1 of 2 fits (not: without the places)" in audit.statement
+    assert "'clinics' is in the model in 1 of 2 fits (not: without the places: " in audit.statement
 
 
 def test_the_fit_without_a_place_is_that_of_the_other_incidents(hospital):
@@ -249,17 +258,14 @@ def test_the_fit_without_a_place_is_that_of_the_other_incidents(hospital):
     assert np.isnan(audit.overlap_rrs)  # without the place no factor is in the model
 
 
-def test_where_no_place_dominates_nothing_is_fitted_again(city, hospital):
+def test_where_no_place_dominates_nothing_is_fitted_again(terrain):
     """No place: the table says stable, the overlap is whole, and there is no other terrain."""
-    terrain = fitted(city, city.risk_factors(), city.incidents)
     audit = audit_places(terrain)
     assert audit.places.empty
     assert audit.terrain is None
     assert (audit.overlap_expected, audit.overlap_rrs) == (1.0, 1.0)
     assert not audit.table["flagged"].any()
     assert audit.statement.startswith("No place dominates: no coordinate holds 0.5 %")
-    null, factors, incidents, _ = hospital
-    assert audit_places(fitted(null, factors, incidents), share=0.5).places.empty
 
 
 def test_a_terrain_of_nothing_but_dominating_places_is_refused(hospital):
@@ -271,8 +277,8 @@ def test_a_terrain_of_nothing_but_dominating_places_is_refused(hospital):
         audit_places(terrain)
 
 
-def test_a_loaded_terrain_cannot_be_audited(city, tmp_path):
+def test_a_loaded_terrain_cannot_be_audited(terrain, tmp_path):
     """Files hold results, not models: the error says so."""
-    fitted(city, city.risk_factors(), city.incidents).save(tmp_path / "saved")
+    terrain.save(tmp_path / "saved")
     with pytest.raises(InputError, match="results and not models"):
         audit_places(rtm.load(tmp_path / "saved"))

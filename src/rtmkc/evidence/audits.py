@@ -52,7 +52,7 @@ class GridAudit:
         wherever it is in the model), verdict ("stable", "changes", "comes and goes", "never in the model") and
         flagged (it changes, or comes and goes).
     weights : DataFrame
-        One row a grid and factor: grid, factor, in_model, kind, influence_m, rrv, change.
+        One row a grid and factor: grid, factor, in_model, kind, influence_m, rrv, change, reason (as in its weights).
     grids : DataFrame
         One row a grid: grid, cell_size_m, west_m and south_m (its lower left corner), n_cells, n_factors, log_cells
         (BIC's penalty per parameter, log of the cells), overlap_expected and overlap_rrs (share of the hot-spot area of

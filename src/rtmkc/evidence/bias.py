@@ -107,9 +107,9 @@ def bias_panel(
     -----
     Cells are shared out between districts by exact area, incidents by the polygon that covers them (in equal parts
     where several do); both conserve totals. A scenario divides the incidents of one district by the rate
-    and applies history anew [1]_, with curves, tempering and strengths as fitted. A refit of all of it takes a hundred
+    and applies history anew [1]_, with curves, tempering and strengths as fitted. A refit of all of it takes some fifty
     times as long; on burglaries in Chicago and violence in Kansas City (2017) it gave the district a share of the
-    flagged area that was higher by at most 1 percentage point at 0.8 and 3 at 0.6: what is shown errs on the low side.
+    flagged area that was higher by at most 1 percentage point at 0.8 and 4 at 0.6: what is shown errs on the low side.
     That predictions inherit how crime is reported and recorded is shown in [2]_.
 
     References

@@ -34,7 +34,9 @@ def compare_weights(
     long = pd.concat(
         fit.assign(fit=name, change=fit["rrv"] / first["rrv"] - 1).reset_index() for name, fit in fits.items()
     )
-    long = long[["fit", "factor", "in_model", "kind", "influence_m", "rrv", "change"]].reset_index(drop=True)
+    long = long[["fit", "factor", "in_model", "kind", "influence_m", "rrv", "change", "reason"]].reset_index(
+        drop=True
+    )
     rows = []
     for base in first.reset_index().to_dict("records"):
         own = long[(long["factor"] == base["factor"]) & long["in_model"]]
@@ -50,7 +52,7 @@ def compare_weights(
             verdict = "changes"
         rows.append(
             {
-                **base,
+                **{column: value for column, value in base.items() if column != "reason"},
                 "n_in_model": len(own),
                 "n_fits": len(names),
                 "rrv_lowest": own["rrv"].min(),
@@ -70,7 +72,9 @@ def _in_model(weights: pd.DataFrame) -> pd.DataFrame:
     own = weights.set_index("factor")
     in_model = own["status"] == IN_MODEL
     numbers = own[["influence_m", "rrv", "lower", "upper"]].astype(float).where(in_model)
-    return pd.concat([in_model.rename("in_model"), own["kind"].where(in_model), numbers], axis=1)
+    return pd.concat(
+        [in_model.rename("in_model"), own["kind"].where(in_model), numbers, own["reason"]], axis=1
+    )
 
 
 def describe_changes(table: pd.DataFrame, long: pd.DataFrame, limit: float, where: str) -> Iterator[str]:
@@ -91,10 +95,11 @@ def describe_changes(table: pd.DataFrame, long: pd.DataFrame, limit: float, wher
         )
     for _, row in ever[ever["verdict"] == "comes and goes"].iterrows():
         own = long[long["factor"] == row["factor"]]
-        absent = ", ".join(own.loc[~own["in_model"], "fit"])
+        absent = own[~own["in_model"]]
+        reasons = "; ".join(dict.fromkeys(absent["reason"]))
         yield (
-            f"{row['factor']!r} is in the model in {row['n_in_model']} of {row['n_fits']} fits (not: {absent}): do not "
-            "build on it."
+            f"{row['factor']!r} is in the model in {row['n_in_model']} of {row['n_fits']} fits (not: "
+            f"{', '.join(absent['fit'])}: {reasons}): do not build on it."
         )
     for _, row in ever[~ever["same_column"]].iterrows():
         own = long[(long["factor"] == row["factor"]) & long["in_model"]]
