@@ -42,16 +42,28 @@ def test_a_forest_is_scikit_learns(city, curves):
     """Mean of all trees, and of the trees that have not drawn a cell, are its predict and its out-of-bag prediction."""
     columns, sizes = forest.columns_of(curves), city.grid.share
     counts = city.grid.count(city.incidents)
-    grown = forest.grow(columns, counts, sizes, leaf=20, n_trees=60, seed=3)
+    grown = forest.grow(columns, counts, sizes, leaf=20, n_trees=40, seed=3)
     oracle = RandomForestRegressor(
-        60, min_samples_leaf=20, max_features="sqrt", oob_score=True, random_state=3
+        40, min_samples_leaf=20, max_features="sqrt", oob_score=True, random_state=3
     ).fit(columns, counts / sizes, sample_weight=sizes)
     np.testing.assert_allclose(grown.whole, oracle.predict(columns), rtol=1e-12)
     np.testing.assert_allclose(grown.out_of_bag, oracle.oob_prediction_, rtol=1e-12)
-    others = forest.grow(columns, counts, sizes, leaf=20, n_trees=60, seed=3, others=columns[:50])
+    others = forest.grow(columns, counts, sizes, leaf=20, n_trees=40, seed=3, others=columns[:50])
     np.testing.assert_array_equal(others.whole, grown.whole[:50])
-    again = forest.grow(columns, counts, sizes, leaf=20, n_trees=60, seed=3)
+    again = forest.grow(columns, counts, sizes, leaf=20, n_trees=40, seed=3)
     np.testing.assert_array_equal(again.out_of_bag, grown.out_of_bag)
+
+
+def test_trees_are_grown_a_few_at_a_time(city, curves, monkeypatch):
+    """A forest of 14 trees is that of 10 and that of 4 with the next seed, weighed by their numbers."""
+    columns, sizes = forest.columns_of(curves), city.grid.share
+    counts = city.grid.count(city.incidents)
+    monkeypatch.setattr(forest, "TREES_AT_A_TIME", 10)
+    whole, ten, four = (
+        forest.grow(columns, counts, sizes, leaf=20, n_trees=number, seed=seed).whole
+        for number, seed in ((14, 3), (10, 3), (4, 13))
+    )
+    np.testing.assert_allclose(whole, (10 * ten + 4 * four) / 14, rtol=1e-12)
 
 
 def test_out_of_bag_remembers_nothing_of_the_cell():

@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.tree import DecisionTreeRegressor
 
 from rtmkc.evidence.baselines import log_score, mixed
 from rtmkc.model.ages import Lesson
@@ -26,6 +28,8 @@ PLACE_LEAVES = (40, 150, 600)
 """The same for places left out, of which nothing can be remembered."""
 FLOORS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.4)
 MAX_FEATURES = "sqrt"
+TREES_AT_A_TIME = 50
+"""Bounds memory: 500 trees of a large city take gigabytes."""
 LAG_WIDTHS_CELLS = (1.0, 4.0)
 
 
@@ -116,17 +120,20 @@ def grow(
     Breiman (2001), Machine Learning 45, 5-32, as implemented in scikit-learn, with squared error and the square root of
     the number of columns tried at a split. Trees are added up in their order: the bits do not depend on the number of threads.
     """
-    forest = RandomForestRegressor(
-        n_trees, min_samples_leaf=leaf, max_features=MAX_FEATURES, n_jobs=os.cpu_count(), random_state=seed
-    )
-    forest.fit(columns, counts / sizes, sample_weight=sizes)
     asked = columns if others is None else others
     total, unseen, times = np.zeros((3, len(asked)))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for first in range(0, n_trees, 50):  # 50 at a time: what waits to be added takes memory
-            trees = forest.estimators_[first : first + 50]
-            told = pool.map(lambda tree: tree.predict(asked, check_input=False), trees)
-            for values, drawn in zip(told, forest.estimators_samples_[first : first + 50], strict=True):
+    for first in range(0, n_trees, TREES_AT_A_TIME):
+        forest = RandomForestRegressor(
+            min(TREES_AT_A_TIME, n_trees - first),
+            min_samples_leaf=leaf,
+            max_features=MAX_FEATURES,
+            n_jobs=os.cpu_count(),
+            random_state=seed + first,
+        )
+        forest.fit(columns, counts / sizes, sample_weight=sizes)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            told = pool.map(partial(_values, asked), forest.estimators_)
+            for values, drawn in zip(told, forest.estimators_samples_, strict=True):
                 total += values
                 if others is None:
                     out = np.ones(len(asked), dtype=bool)
@@ -142,6 +149,11 @@ def grow(
         if others is not None
         else np.divide(unseen, times, out=np.full(len(asked), mean), where=times > 0),
     )
+
+
+def _values(columns: np.ndarray, tree: DecisionTreeRegressor) -> np.ndarray:
+    values: np.ndarray = tree.predict(columns, check_input=False)
+    return values
 
 
 def choose_by_time(
