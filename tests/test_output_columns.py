@@ -106,7 +106,9 @@ def test_tables_of_a_validation_are_described():
     """Every column of the five tables of a validation is on the page, and every column of the page is in one."""
     from rtmkc.evidence.validation import TABLES, validate
 
-    city = rtm.simulate_city(n_rows=24, n_columns=24, n_factors=1, n_incidents=300)
+    city = rtm.simulate_city(
+        n_rows=24, n_columns=24, n_factors=1, active={0: ("proximity", 2, 3.0)}, n_incidents=300
+    )
     found = validate(
         city.grid,
         city.risk_factors(),

@@ -65,7 +65,7 @@ def test_a_geopackage_holds_a_layer_for_each_thing_and_no_incidents(package):
     """Layers are those named in the documentation; incidents are not among them unless given."""
     layers = dict(pyogrio.list_layers(package))
     assert set(layers) == {
-        "risk", "hotspots", "hotspot_areas", "corridors", "treated", "study_area", "layer_styles",
+        "risk", "hotspots", "hotspot_areas", "corridors", "treated", "study_area", "weights", "layer_styles",
     }  # fmt: skip
     assert layers["risk"] == "Polygon"
     assert layers["corridors"] == "LineString"
@@ -291,3 +291,14 @@ def test_the_raster_is_a_cog_with_its_facts(tmp_path, terrain):
     np.testing.assert_allclose(bands["expected"], terrain.city_mean * bands["relative"], rtol=1e-6)
     assert {"n", "period", "crs", "method", "rtmkc_version", "cell_size_m", "expected_for"} <= set(tags)
     assert tags["created"] == f"{MOMENT}Z"
+
+
+def test_weights_are_a_table_of_the_geopackage(tmp_path, make_terrain):
+    """One row a factor tried, numbers to the last bit; what is not decided is told, and missing texts are null."""
+    terrain = make_terrain(method="guarded")
+    write_gpkg(tmp_path / "t.gpkg", terrain)
+    found = pyogrio.read_dataframe(tmp_path / "t.gpkg", layer="weights")
+    pd.testing.assert_frame_equal(found, terrain.weights, check_dtype=False, rtol=0, atol=0)
+    (area,) = gpd.read_file(tmp_path / "t.gpkg", layer="study_area").to_dict("records")
+    assert area["not_decided"] == "liquor stores"
+    assert "1.1 km" in area["patches"]

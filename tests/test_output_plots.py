@@ -272,7 +272,7 @@ def test_guarded_weights_show_reach_chance_and_what_is_open(make_terrain, ax):
     """Labels have all distances that fit; what is not decided has an open mark at 1, what is not in only its name."""
     plot_weights(make_terrain(method="guarded"), ax=ax)
     said = texts(ax)
-    assert "poor lighting\nwithin 100 to 300 m (328 to 984 ft), or by\ndensity within 100 m (328 ft)" in said
+    assert "poor lighting\nwithin 100 to 300 m (328 to 984 ft),\nor by density within 100 m (328 ft)" in said
     assert "p of shifts 0.004" in said
     assert {"liquor stores", "not decided", "bus stops", "not in the model"} <= set(said)
     assert "patches about 1.1 km (0.7 mi) wide" in ax.get_xlabel()

@@ -39,7 +39,14 @@ increment = "whole"
 def city(tmp_path_factory):
     """A simulated city, its files, and two areas that divide it."""
     folder = tmp_path_factory.mktemp("city")
-    made = rtm.simulate_city(n_rows=24, n_columns=24, n_factors=1, random_state=3, n_incidents=400)
+    made = rtm.simulate_city(
+        n_rows=24,
+        n_columns=24,
+        n_factors=1,
+        active={0: ("proximity", 2, 3.0)},
+        random_state=3,
+        n_incidents=400,
+    )
     made.incidents.to_parquet(folder / "incidents.parquet")
     made.factor_points["factor 0"].to_file(folder / "factor 0.gpkg")
     outline = made.area.geometry

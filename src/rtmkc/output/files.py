@@ -69,7 +69,8 @@ def write_gpkg(
         The file, ``.gpkg``.
     terrain : RiskTerrain
         Its cells become the layer ``risk`` (all columns, and ``relative``: x the city's average), its area
-        the layer ``study_area``, which carries the facts: n, period, cell size, system, method.
+        the layer ``study_area``, which carries the facts: n, period, cell size, system, method; and its weights
+        the table ``weights``, one row a factor tried.
     hotspots, areas, corridors : GeoDataFrame, optional
         From `find_hotspots` and `find_corridors`: layers ``hotspots``, ``hotspot_areas``, ``corridors``.
     incidents : layer, optional
@@ -102,6 +103,7 @@ def write_gpkg(
         with _gdal_clock():
             for name, frame in layers.items():
                 _write_layer(temporary, name, frame)
+            _write_rows(temporary, "weights", terrain.weights)
         _add_styles(temporary, list(layers))
 
 
@@ -239,6 +241,15 @@ def _write_layer(path: Path, name: str, frame: gpd.GeoDataFrame) -> None:
             # Version 1.2 is read by every QGIS and ArcGIS in use; GDAL's default of 1.4 is not.
             dataset_options=None if path.exists() else {"VERSION": "1.2"},
         )
+
+
+def _write_rows(path: Path, name: str, table: pd.DataFrame) -> None:
+    """Write a table without places."""
+    texts = table.select_dtypes(exclude="number").columns
+    # A text that is missing is null, and not a number.
+    plain = table.astype(dict.fromkeys(texts, object))
+    plain[texts] = plain[texts].where(plain[texts].notna(), None)
+    pyogrio.write_dataframe(plain, path, layer=name, driver="GPKG")
 
 
 def _field_names(frame: gpd.GeoDataFrame) -> dict[Any, str]:

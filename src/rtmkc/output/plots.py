@@ -320,7 +320,9 @@ def _factor_label(weight: Any, block_length: float | None) -> str:
     how = "within" if weight["kind"] == "proximity" else "dense within"
     # Where several distances fit as well, one of them would be false precision.
     reach = extent_words(weight["extent_set"]) or f"{how} {reach_words(weight['influence_m'], block_length)}"
-    return "\n".join([*textwrap.wrap(plain(weight["factor"]), 34), *textwrap.wrap(reach, 44)])
+    return "\n".join(
+        [*textwrap.wrap(plain(weight["factor"]), 34), *reach.replace(", or ", ",\nor ").split("\n")]
+    )
 
 
 def map_size(grid: "Grid", *, legend_lines: int = 6) -> tuple[float, float]:
