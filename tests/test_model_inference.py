@@ -17,7 +17,7 @@ from rtmkc.model.inference import infer
 from rtmkc.model.observations import observe
 from rtmkc.model.plane import Plane
 from rtmkc.model.resampled import BlockTable, blocks_of, bootstrap_errors, checkerboard, conley_errors
-from rtmkc.model.reselection import Material, stability
+from rtmkc.model.reselection import Material, _in_cells, stability
 from rtmkc.model.thinning import Chains, find_chains, keep_incidents, toss
 
 WEST, NORTH, SIZE = 362_000.0, 4_330_000.0, 100.0
@@ -403,6 +403,31 @@ def test_split_measures_where_it_did_not_choose(city, model):
         flags = np.column_stack([model.candidates_.column(int(names[key])) for key in keys]).astype(float)
         oracle = sm.Poisson(observations.counts[measuring], sm.add_constant(flags[measuring])).fit(disp=0)
         np.testing.assert_allclose(rows["coef"], oracle.params[1:], rtol=1e-5)
+
+
+def test_columns_that_are_rare_in_half_of_the_city_cannot_be_chosen_there():
+    """A factor in the west only has no column in the east; numbers of columns stay those of the whole city."""
+    simulated = small_city(5, n_factors=3, active={2: ("proximity", 2, 4.0)})
+    points = simulated.factor_points["factor 1"]
+    west = points[points.geometry.x < simulated.grid.west + 2000]
+    factors = simulated.risk_factors()
+    factors[1] = rtm.RiskFactor(
+        "factor 1", west.iloc[:3], kind="both", max_influence="3 blocks", increment="whole"
+    )
+    for method in ("classic", "guarded"):
+        model = rtm.RiskTerrainModel(method, n_lambdas=20).fit(simulated.grid, factors, simulated.incidents)
+        east = simulated.grid.eastings > west.geometry.x.iloc[:3].max() + 700
+        assert east.mean() > 0.3
+        chosen = Material.of(model, None).chosen_in(east)
+        names = model.candidates_.columns["factor"].iloc[list(chosen)].tolist()
+        assert "factor 2" in names
+        assert "factor 1" not in names
+        part, kept = _in_cells(model.candidates_, east)
+        for number, column in enumerate(kept):
+            np.testing.assert_array_equal(part.column(number), model.candidates_.column(int(column))[east])
+            assert part.columns["n_cells"].iloc[number] == part.column(number).sum()
+            assert part.columns["name"].iloc[number] == model.candidates_.columns["name"].iloc[column]
+        assert "factor 1" not in part.columns["factor"].tolist()
 
 
 def test_the_folds_of_the_user_are_used_again(city):

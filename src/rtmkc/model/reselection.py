@@ -19,7 +19,7 @@ from rtmkc.model.refits import Refits
 from rtmkc.model.resampled import blocks_of, check_blocks
 from rtmkc.model.thinning import find_chains, keep_incidents, toss
 from rtmkc.model.why import RiskTerrainModel
-from rtmkc.raster.candidates import Candidates
+from rtmkc.raster.candidates import MIN_CELLS, Candidates
 from rtmkc.raster.grid import Grid
 from rtmkc.units import parse_length
 
@@ -96,9 +96,10 @@ class Material:
 
     def chosen_in(self, cells: NDArray[np.bool_]) -> Chosen:
         """Return the columns that the model's own recipe chooses in some of the cells."""
-        whole, candidates = self.model.observations_, self.candidates.within(cells)
+        whole = self.model.observations_
         inside = cells[whole.cells]
-        if not inside.any():
+        candidates, kept = _in_cells(self.candidates, cells)
+        if not (inside.any() and kept.size):
             return ()
         observations = replace(
             keep_incidents(whole, inside),
@@ -110,7 +111,7 @@ class Material:
         folds = None if self.folds is None else np.unique(self.folds[cells], return_inverse=True)[1]
         part = RiskTerrainModel(**self.model.get_params())
         part.fit(candidates.grid, candidates, observations, folds=folds, allow_later_factors=True)
-        return Refits.of(part).columns
+        return tuple(int(kept[column]) for column in Refits.of(part).columns)
 
     def frequencies(self, **choices: list[Chosen]) -> pd.DataFrame:
         """Return the share of fits, of each kind, in which factors (kind "any") and columns were chosen."""
@@ -127,6 +128,23 @@ class Material:
                 if members is own or row["in_model"] or any(shares.values()):
                     rows.append(row | shares)
         return pd.DataFrame(rows, columns=["factor", "kind", "influence_m", "in_model", *choices])
+
+
+def _in_cells(candidates: Candidates, cells: NDArray[np.bool_]) -> tuple[Candidates, np.ndarray]:
+    """Return the candidates of some cells, without columns that are rare there, and the numbers of the others."""
+    part, size = candidates.within(cells), int(cells.sum())
+    n_cells = np.array([int(part.column(number).sum()) for number in range(part.n_columns)], dtype=np.int64)
+    kept = np.flatnonzero(np.minimum(n_cells, size - n_cells) >= MIN_CELLS)
+    columns = part.columns.iloc[kept]
+    variables, variable = np.unique(columns["variable"], return_inverse=True)
+    first = part.columns.reset_index().groupby("variable")["index"].first()
+    tables = tuple(
+        part.tables[one][:, kept[variable == place] - int(first[one])] for place, one in enumerate(variables)
+    )
+    share = {"n_cells": n_cells[kept], "cell_share": n_cells[kept] / size, "variable": variable}
+    codes = tuple(part.codes[one] for one in variables)
+    columns = columns.assign(**share).reset_index(drop=True)
+    return replace(part, codes=codes, tables=tables, columns=columns), kept
 
 
 def _share(fits: list[Chosen], members: np.ndarray) -> float:
