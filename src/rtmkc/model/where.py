@@ -174,7 +174,7 @@ class RiskForecast(BaseEstimator):
             *([] if np.all(observations.exposure.values == 1.0) else [observations.exposure.statement]),
             *([] if self.uses_curves_ else [flat]),
             lessons.statement,
-            *_history_notes(self.history_),
+            *_history_notes(self.history_, lessons),
             *([level] if level else []),
             self.gain_statement_,
             INTERVAL,
@@ -281,7 +281,7 @@ def _widths(widths: Sequence[float | str], grid: Grid) -> tuple[float, ...]:
     return tuple(sorted(set(metres), reverse=True))
 
 
-def _history_notes(history: History) -> list[str]:
+def _history_notes(history: History, lessons: Lessons) -> list[str]:
     """What was found of history beyond its strengths, for people."""
     notes, decay, hot = [], history.parameters.decay_days, history.parameters.hot
     if np.isfinite(decay):
@@ -289,6 +289,8 @@ def _history_notes(history: History) -> list[str]:
             f"an incident weighs exp(-age / {decay / 365.25:.1f} years) in the history of a place; strengths are in "
             "incidents of today"
         )
+    elif lessons.has_ages:
+        notes.append("all ages weigh the same: weights of ages did not predict better")
     if hot is not None:
         notes.append(
             f"cells are of two kinds: {100 * hot.share:.2g} % may be hot and multiply what is expected there by "
