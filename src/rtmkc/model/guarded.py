@@ -261,10 +261,9 @@ def _calibrate(
         maps = [candidates.column(int(one)).astype(float) for one in own]
         scores = test.score(maps, final.whitened, "either")
         place = int(np.flatnonzero(own == column)[0])
-        mass = float(maps[place] @ final.whitened.weight)
-        variance = mass - mass**2 / float(final.whitened.weight.sum())
         # 1 if the noise were as measured; shifts also know what the exponential covariance misses.
-        misjudged = float(scores.spread[place] * np.sqrt(variance / final.information[position]))
+        ratio = float(scores.variance[place] / final.information[position])
+        misjudged = float(scores.spread[place]) * np.sqrt(ratio)
         extents = gate.columns[factor][gate.scores[factor].extent_set(EXTENT_LEVEL)]
         se = float(final.standard_errors[position]) * max(1.0, misjudged)
         naive_se = float(naive.standard_errors[position + 1])  # the intercept comes first

@@ -15,6 +15,7 @@ LONGEST_LAG = 40
 DIGITS = 3
 """Variance and range are kept to three decimals: finer than data can tell, and the same however sums are ordered."""
 TOLERANCE = 1e-12
+LEVELS = 32
 MAX_STEPS = 300
 
 
@@ -54,12 +55,15 @@ class Whitened:
     ----------
     residual, weight : ndarray, shape (n_cells,)
         Inverse covariance times the relative residuals, and times 1; without patches the plain residuals and means.
+    variance : ndarray, shape (n_cells,)
+        Of the residual of each cell: the diagonal of the inverse covariance, as if the cells around were like it.
     filter : ndarray
         Spectrum of the inverse covariance of an average cell.
     """
 
     residual: Floats
     weight: Floats
+    variance: Floats
     filter: Spectrum
 
 
@@ -81,11 +85,15 @@ class Whitener:
 
     def whiten(self, counts: Floats, means: Floats) -> Whitened:
         """Whiten the residuals of counts around means."""
-        kernel = np.zeros(1) if self._kernel is None else self._kernel
-        spectrum = np.broadcast_to(1.0 / (self._diagonal.mean() + kernel), self._plane.spectrum_shape)
-        return Whitened(
-            self.solve((counts - means) / means), self.solve(np.ones_like(means)), spectrum.astype(complex)
-        )
+        residual, weight = self.solve((counts - means) / means), self.solve(np.ones_like(means))
+        if self._kernel is None:
+            flat = np.full(self._plane.spectrum_shape, 1.0 / self._diagonal.mean(), dtype=complex)
+            return Whitened(residual, weight, 1.0 / self._diagonal, flat)
+        spectrum = 1.0 / (self._diagonal.mean() + self._kernel)
+        levels = np.geomspace(self._diagonal.min(), self._diagonal.max(), LEVELS)
+        inverse = [self._plane.mean_of((1.0 / (level + self._kernel)).real) for level in levels]
+        variance = np.interp(self._diagonal, levels, inverse)
+        return Whitened(residual, weight, variance, spectrum)
 
     def solve(self, vector: Floats) -> Floats:
         """Return the inverse covariance times a cell vector, by conjugate gradients."""

@@ -49,6 +49,12 @@ class Plane:
         """Return the padded raster of a spectrum."""
         return np.asarray(fft.irfft2(spectrum, s=self.shape, workers=_workers()))
 
+    def mean_of(self, spectrum: np.ndarray) -> float:
+        """Return the mean of a real spectrum over all frequencies, of which half are stored."""
+        by_column = spectrum.sum(axis=0)
+        twice = 2 * by_column.sum() - by_column[0] - (by_column[-1] if self.shape[1] % 2 == 0 else 0.0)
+        return float(twice / (self.shape[0] * self.shape[1]))
+
     def correlate(self, moved: Spectrum, fixed: Spectrum) -> np.ndarray:
         """Return ``sum_i moved(i + s) fixed(i)`` for every shift s, as a padded raster."""
         return self.back(moved * fixed.conj())

@@ -31,6 +31,8 @@ class ShiftScores:
         Standardised by their spread over shifts; the first is the place itself.
     spread : ndarray, shape (n_columns,)
         Standard deviation over shifts before that: 1 if cells were independent and the variances right.
+    variance : ndarray, shape (n_columns,)
+        Of the deviation in place, if cells were independent.
     best : int
         The column with the highest score in place, in its direction.
     statistic : ndarray, shape (1 + n_shifts,)
@@ -41,6 +43,7 @@ class ShiftScores:
 
     scores: Floats = field(repr=False)
     spread: Floats
+    variance: Floats
     best: int
     statistic: Floats = field(repr=False)
     n_effective: float
@@ -95,8 +98,9 @@ class ShiftTest:
         Notes
         -----
         With sums over cells i for which i and i + s are both in the area: ``A = sum x(i+s) w(i)``,
-        ``U = sum x(i+s) e(i) - A sum(e) / sum(w)``, ``z = U / sqrt(A - A^2 / sum(w))``. The variance correction for
-        the changing overlap follows [1]_.
+        ``U = sum x(i+s) e(i) - A sum(e) / sum(w)``, ``B = sum x(i+s) v(i)``, ``z = U / sqrt(B - B^2 / sum(v))`` for
+        residuals e, weights w and variances v; without patches v = w. The variance correction for the changing overlap
+        follows [1]_.
 
         References
         ----------
@@ -104,23 +108,27 @@ class ShiftTest:
            approach for testing in spatial statistics. Spatial Statistics 42.
         """
         plane = self._plane
-        residuals, weights = plane.spectrum(left.residual), plane.spectrum(left.weight)
+        residuals, weights, variances = (
+            plane.spectrum(vector) for vector in (left.residual, left.weight, left.variance)
+        )
         sum_residual = self._take(self._area, residuals)
-        sum_weight = self._take(self._area, weights)
-        scores = np.zeros((len(columns), self._taken.size))
+        sum_weight, sum_variance = self._take(self._area, weights), self._take(self._area, variances)
+        scores, in_place = np.zeros((len(columns), self._taken.size)), np.zeros(len(columns))
         for number, column in enumerate(columns):
             moved = plane.spectrum(column)
             mass = self._take(moved, weights)
             deviation = self._take(moved, residuals) - mass * sum_residual / sum_weight
-            variance = mass - mass**2 / sum_weight
-            some = variance > 1e-9 * variance[0]
+            own = self._take(moved, variances)
+            variance = own - own**2 / sum_variance
+            in_place[number] = variance[0]
+            some = (variance > 1e-9 * variance[0]) & (sum_weight > 0)
             scores[number, some] = deviation[some] / np.sqrt(variance[some])
         spread = np.sqrt((scores[:, 1:] ** 2).mean(axis=1)) if self.n_shifts else np.ones(len(columns))
         scores /= np.where(spread > 0, spread, 1.0)[:, None]
         signed = {"aggravating": scores, "protective": -scores}.get(direction, np.abs(scores))
         best = int(np.argmax(np.round(signed[:, 0], 9)))
         n_effective = self._n_effective(columns[best], left.filter)
-        return ShiftScores(scores, spread, best, signed.max(axis=0), n_effective)
+        return ShiftScores(scores, spread, in_place, best, signed.max(axis=0), n_effective)
 
     def _take(self, moved: Spectrum, fixed: Spectrum) -> Floats:
         return np.asarray(self._plane.correlate(moved, fixed).ravel()[self._taken])
