@@ -169,7 +169,12 @@ def _facts(grid: Grid, counts: np.ndarray, factors: Sequence[str], method: str) 
         },
         "where": {
             "tempering": 0.8,
+            "widths_m": [500.0, 125.0, 0.0],
             "strengths": [4.0, 2.0, 1.0],
+            "decay_days": None,
+            "drift": 0.1,
+            "gain": "None of the incidents could be held out, so that what the factors add to history is not known.",
+            "gain_nats": [None, None, None],
             "uses_curves": True,
             "seed": 8,
             "notes": ["90 % gamma-Poisson predictive intervals"],

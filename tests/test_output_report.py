@@ -428,6 +428,18 @@ def test_what_factors_add_to_history_is_said_where_it_is_known(tmp_path, make_te
     assert "The factors add +0.021 nats to history alone." in page.words.split("Time:")[0]
 
 
+def test_the_line_on_intervals_is_the_one_that_explains_them(tmp_path, make_terrain):
+    """A note that only names an interval, such as that of the gain, is not taken for it; ages are told if they weigh."""
+    terrain = make_terrain()
+    terrain.facts["where"]["notes"].insert(0, "the factors add 0.02 nats (95 % interval 0.01 to 0.03)")
+    terrain.facts["where"]["decay_days"] = 1461.0
+    _, page = report(tmp_path, terrain)
+    part = page.words.split("Hot-spot cells")[1].split("Curves: the environment")[0]
+    assert part.rstrip().endswith("90 % gamma-Poisson predictive intervals.")
+    assert "4.00 at 500 m (1,640 ft), 2.00 at 125 m (410 ft), 1.00 of the cell itself" in page.words
+    assert "an incident weighs exp(-age / 1,461 days)" in page.words
+
+
 def test_diagnostics_are_a_table_with_alarms_first(tmp_path, terrain):
     """Every check is there with value, meaning and advice; without checks there is no section."""
     checks = pd.DataFrame(

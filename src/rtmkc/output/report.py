@@ -1,6 +1,7 @@
 """The report: one self-contained HTML file for the people who decide where to go first."""
 
 import platform
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +59,7 @@ from rtmkc.units import format_length
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
 
+_INTERVALS = re.compile(r"\d+ % .*\bintervals\b")
 SHOWN = 10
 """Rows of a table in the report; the files have all."""
 TOP_FACTORS = 3
@@ -300,7 +302,7 @@ def _curves(terrain: "RiskTerrain") -> list[dict[str, str]]:
 
 
 def _about_interval(notes: Sequence[str]) -> str:
-    return next((note for note in notes if "interval" in note), "")
+    return next((note for note in notes if _INTERVALS.match(note)), "")
 
 
 def _ledger_row(ledger: Ledger) -> dict[str, Any]:
@@ -325,7 +327,11 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         f"{len(terrain.factors):,} in the model",
     ]
     guarded = why["method"] == "guarded"
-    strengths = ", ".join(map(number, where["strengths"]))
+    widths = [f"at {format_length(width)}" if width else "of the cell itself" for width in where["widths_m"]]
+    strengths = ", ".join(
+        f"{number(value)} {width}" for value, width in zip(where["strengths"], widths, strict=True)
+    )
+    age = f"; an incident weighs exp(-age / {where['decay_days']:,.0f} days)" if where["decay_days"] else ""
     rows = [
         (
             "Study area",
@@ -350,7 +356,7 @@ def _about(terrain: "RiskTerrain") -> list[tuple[str, str]]:
         ),
         (
             "Strength of history",
-            f"tempering {number(where['tempering'])}, prior strengths {strengths} (coarse to fine)",
+            f"tempering {number(where['tempering'])}; the surface is worth so many incidents: {strengths}{age}",
         ),
         (
             "Expected incidents are for",
