@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 DEV := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format notebooks real anchors studies types large clean
+.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types large clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,8 +45,23 @@ real: $(STAMP) ## run the studies of real cities; needs RTMKC_DATA, the folder o
 anchors: $(STAMP) ## compare the forecast with published figures on real data; needs RTMKC_DATA
 	$(BIN)/python benchmarks/history_anchors.py
 
-studies: $(STAMP) ## simulations behind the claims; about ten minutes
+studies: $(STAMP) ## classic in simulated cities, against published figures; about ten minutes
 	$(BIN)/python benchmarks/known_truth.py
+
+truth: $(STAMP) ## the proof of the weights: 5,000 simulated cities; an hour on two cores, and can be resumed
+	$(BIN)/python benchmarks/guarded_truth.py
+
+options: $(STAMP) ## coverage of the other kinds of inference in simulated cities
+	$(BIN)/python benchmarks/inference_options.py
+
+pai: $(STAMP) ## coverage of intervals for hit rates in simulated cities
+	$(BIN)/python benchmarks/pai_intervals.py
+
+trials: $(STAMP) ## what was tried of the forecast on real data; needs RTMKC_DATA
+	$(BIN)/python benchmarks/forecast_trials.py
+
+validation: $(STAMP) ## forecasts of real cities against all baselines; needs RTMKC_DATA
+	$(BIN)/python benchmarks/validation_real.py
 
 types: $(STAMP) ## what the map of Kansas City request types leaves out; needs RTMKC_DATA
 	$(BIN)/python benchmarks/kc_types.py
@@ -55,4 +70,4 @@ large: $(STAMP) ## read five million made-up rows: seconds and memory
 	$(BIN)/python benchmarks/large_csv.py
 
 clean: ## remove the environment and what runs wrote
-	rm -rf $(VENV) rtmkc-demo real-results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) rtmkc-demo real-results study-results .pytest_cache .mypy_cache .ruff_cache

@@ -117,7 +117,7 @@ def render(studies: Mapping[str, Study], broken: list[str]) -> str:
         + "\n\n"
         + _intervals(studies, [name for name in many if name.startswith("alt")]),
         seeds=", ".join(f"{name} {one['world']['first_seed']:,}" for name, one in sorted(studies.items())),
-        made=made_by("make known-truth"),
+        made=made_by("make truth"),
         most_false=MOST_FALSE,
         cover=f"{100 * LEAST_COVER:.0f} %",
         all=f"{100 * LEAST_ALL:.0f} %",
