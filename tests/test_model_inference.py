@@ -1,5 +1,7 @@
 """Intervals of other kinds: thinning by its law, sandwich and bootstrap by oracles, halves that know nothing of each other."""
 
+from pathlib import Path
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import rtmkc as rtm
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 from rtmkc.model.guarded import Response
-from rtmkc.model.inference import infer
+from rtmkc.model.inference import MEASURED, infer
 from rtmkc.model.observations import observe
 from rtmkc.model.plane import Plane
 from rtmkc.model.resampled import BlockTable, blocks_of, bootstrap_errors, checkerboard, conley_errors
@@ -492,6 +494,24 @@ def test_intervals_hold_in_poisson_cities():
             assert found["inflation"].mean() == pytest.approx(np.sqrt(2) if how == "thin" else 1.0, abs=0.12)
 
 
+def test_statements_quote_the_study(model):
+    """Shares that statements quote are those of the page that the study writes, rounded to per cent."""
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "inference-options.md").read_text(
+        encoding="utf-8"
+    )
+    general = page.split("### Held: the general effect")[1].split("###")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in general.splitlines()
+        if line[:1] == "|"
+    ]
+    measured = {(row[1], row[0]): [float(cell.split()[0]) for cell in row[2:5]] for row in rows[2:]}
+    for (how, method), shares in MEASURED.items():
+        np.testing.assert_allclose(np.array(shares) / 100, measured[how, method], atol=0.0051)
+    statement = infer(model, "bootstrap", block="800 m").statement
+    assert "held the general effect in {} %".format(MEASURED["bootstrap", "classic"][0]) in statement
+
+
 # Bad input
 
 
@@ -510,7 +530,9 @@ def test_what_cannot_be_inferred_is_refused(city, model):
             infer(model, "thin", eps=eps)
     with pytest.raises(InputError, match="Invalid eps 1e-09. With this seed one part has none"):
         infer(model, "thin", eps=1e-9)
-    with pytest.raises(InputError, match="Invalid column 'report_no'. The incidents has no such column"):
+    with pytest.raises(
+        InputError, match="Invalid column 'report_no'. The layer of incidents has no such column"
+    ):
         infer(model, "thin", event="report_no")
     with pytest.raises(InputError, match="Invalid repeat_days 0"):
         infer(model, "thin", repeat_days=0)

@@ -20,7 +20,7 @@ from rtmkc.raster.grid import Grid
 Floats = NDArray[np.floating]
 
 MIN_BLOCKS = 4
-"""Blocks with incidents below which their spread says nothing."""
+"""Blocks; the spread of fewer says nothing."""
 MAX_LOST = 0.05
 """Share of the draws that may leave a column without incidents before its error counts as unknown."""
 

@@ -78,7 +78,9 @@ def find_chains(
     """
     days = parse_days(repeat_days, name="repeat_days")
     frame = observations.incidents.frame
-    check_columns([name for name in (event, address) if name is not None], frame.columns, "The incidents")
+    check_columns(
+        [name for name in (event, address) if name is not None], frame.columns, "The layer of incidents"
+    )
     points = np.column_stack([frame.geometry.x, frame.geometry.y])
     millimetres = np.rint(points * PER_METRE).astype(np.int64)
     dates = observations.incidents.dates
