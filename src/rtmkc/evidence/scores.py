@@ -23,10 +23,10 @@ from rtmkc.evidence.statistics.metrics import (
     rank_cells,
 )
 from rtmkc.evidence.statistics.resampling import BootstrapDraws, Intervals, block_sums, bootstrap_ratios
+from rtmkc.model.observations import FEW_INCIDENTS
 
 CURVE_SHARES = np.round(np.concatenate([np.arange(0, 0.1, 0.0025), np.arange(0.1, 1.0001, 0.01)]), 4)
 HEADLINE_SHARE = 0.05
-FEW_TESTS = 50
 FEW_BLOCKS = 20
 
 
@@ -215,8 +215,8 @@ def verdict(setting: Setting, scores: Scores, n_test: int) -> tuple[str, ...]:
         f"of the area [{100 * own_hits['hit_rate_lower']:.1f}, {100 * own_hits['hit_rate_upper']:.1f}], PAI "
         f"{own_hits['pai']:.2f}."
     )
-    if n_test < FEW_TESTS:
-        lines[0] = f"Exploratory only, with {n_test} test incidents (below {FEW_TESTS}): {lines[0]}"
+    if n_test < FEW_INCIDENTS:
+        lines[0] = f"Exploratory only, with {n_test} test incidents (below {FEW_INCIDENTS}): {lines[0]}"
     if scores.n_blocks < 2:
         lines.append(
             "All test incidents lie in one block: there are no intervals, and nothing can be concluded."
