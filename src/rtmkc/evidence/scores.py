@@ -150,11 +150,9 @@ def _draws(
 
 
 def _ends(what: str, intervals: Intervals, column: int, factor: float = 1.0) -> dict[str, float]:
-    return {
-        what: float(intervals.value[column]) * factor,
-        f"{what}_lower": float(intervals.lower[column]) * factor,
-        f"{what}_upper": float(intervals.upper[column]) * factor,
-    }
+    ends = zip(("", "_lower", "_upper"), intervals, strict=True)
+    # Twelve decimals: what is 0 but for rounding is 0, and has no sign.
+    return {what + end: float(np.round(values[column] * factor, 12)) + 0.0 for end, values in ends}
 
 
 def _at_budgets(
