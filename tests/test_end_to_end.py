@@ -111,7 +111,7 @@ def test_files_are_read_by_others(results, said):
 
 def test_results_on_stdout_are_json_and_nothing_else(demo, said):
     """Standard output is one JSON document without NaN; progress and warnings went to standard error."""
-    assert set(said) == {"folder", "facts", "ledgers", "weights", "hotspots", "corridors"}
+    assert set(said) == {"folder", "facts", "ledgers", "weights", "hotspots", "corridors", "diagnostics"}
     assert "NaN" not in demo.stdout
     assert "Infinity" not in demo.stdout
     assert "fitting weights ..." in demo.stderr
