@@ -95,6 +95,15 @@ def test_a_difference_is_told_by_its_interval(tmp_path, found, lower, upper, sai
     assert said in shown.words.split("By nats")[1].split("Calibration")[0]
 
 
+def test_a_zero_has_no_sign(tmp_path, found):
+    """The uniform has 0.000 nats, whichever side of 0 rounding left it on."""
+    from dataclasses import replace
+
+    table = found.table.iloc[:1].assign(nats=-1e-15, nats_lower=-1e-15, nats_upper=0.0)
+    _, said = page(tmp_path, replace(found, table=table))
+    assert "uniform 0.000 0.000 to 0.000 " in said.words
+
+
 def test_names_are_shown_and_never_run(tmp_path, found):
     """A title and a verdict with tags are text."""
     from dataclasses import replace

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rtmkc.output.comparisons import change_lines, slice_rows
 from rtmkc.output.weights import (
     comparison_rows,
     doubts,
@@ -15,6 +16,7 @@ from rtmkc.output.weights import (
     patches_sentence,
     weight_rows,
 )
+from rtmkc.workflow.changes import COLUMNS
 
 STATUS = {"one": "not in the model", "two": "not decided"}
 
@@ -150,3 +152,32 @@ def test_a_comparison_keeps_the_three_statuses_apart(make_terrain):
     }  # fmt: skip
     assert rows["bus stops"]["with"] == "not in the model"
     assert comparison_rows(terrain, None) == []
+
+
+def test_slices_and_changes_keep_the_three_statuses_apart():
+    """An empty cell of a slice is not in the model; an undecided one says so; a factor that left says where to."""
+    slices = pd.DataFrame(
+        {
+            "slice": ["all", "nights"], "hours": "all", "weekdays": "all", "n_incidents": [900, 80],
+            "status_bars": ["in the model", "not decided"], "rrv_bars": [2.0, np.nan],
+            "lower_bars": [1.5, np.nan], "upper_bars": [3.0, np.nan],
+            "status_parks": "not in the model", "rrv_parks": np.nan, "lower_parks": np.nan, "upper_parks": np.nan,
+        }
+    )  # fmt: skip
+    assert slice_rows(slices)["rows"] == [
+        {"factor": "bars", "cells": ["x2.00 (1.50 to 3.00)", "not decided"]}
+    ]
+    row = dict.fromkeys(COLUMNS, np.nan) | {
+        "what": "factor", "name": "bars", "change": "left", "status_before": "in the model",
+        "status_now": "not decided", "rank_before": 1, "value_before": 2.0, "lower_before": 1.5, "upper_before": 3.0,
+    }  # fmt: skip
+    new = dict.fromkeys(COLUMNS, np.nan) | {
+        "what": "factor", "name": "parks", "change": "entered", "status_before": None, "status_now": "in the model",
+        "rank_now": 1, "value_now": 1.5, "lower_now": 1.2, "upper_now": 1.9,
+    }  # fmt: skip
+    changes = pd.DataFrame([row, new])
+    changes.attrs.update(statement="factors: 1 left", notes=[])
+    assert change_lines(changes)[:2] == [
+        "bars: left, x2.00 (1.50 to 3.00) -> not decided",
+        "parks: entered, not tried -> x1.50 (1.20 to 1.90)",
+    ]

@@ -61,7 +61,8 @@ def _change(row: dict[Any, Any]) -> dict[str, Any]:
         known = not pd.isna(rank)
         said[f"rank_{side}"] = f"{rank:.0f}" if known else ""
         said[f"value_{side}"] = value if known and not pd.isna(value) else None
-        said[f"rrv_{side}"] = row[f"status_{side}"] or NOT_TRIED if row["what"] == "factor" else ""
+        status = row[f"status_{side}"]
+        said[f"rrv_{side}"] = NOT_TRIED if pd.isna(status) else str(status)
         if known:
             ranks.append(float(rank))
             if row["what"] == "factor":

@@ -92,13 +92,14 @@ def _told(lower: float, upper: float) -> str:
 
 
 def _signed(value: float, sign: str, digits: int = 3) -> str:
-    return "" if pd.isna(value) else f"{value:{sign}.{digits}f}"
+    # Adding 0 takes the sign from a zero.
+    return "" if pd.isna(value) else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def _between(lower: float, upper: float, sign: str, digits: int = 3) -> str:
     if pd.isna(lower) or pd.isna(upper):
         return ""
-    return f"{lower:{sign}.{digits}f} to {upper:{sign}.{digits}f}"
+    return f"{_signed(lower, sign, digits)} to {_signed(upper, sign, digits)}"
 
 
 def _percent(share: float) -> str:
