@@ -12,7 +12,7 @@ from rtmkc.raster.grid import Grid
 
 BANDWIDTHS_CELLS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 KDE_FLOORS = (0.02, 0.05, 0.1, 0.2, 0.4)
-COUNT_FLOORS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+COUNT_FLOORS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 REACH = 4.0
 """Gaussian kernels are cut at so many bandwidths."""
 
