@@ -65,7 +65,7 @@ def hot_chance(strength: float, hot: HotCells, seen: np.ndarray, expected: np.nd
     Examples
     --------
     >>> hot_chance(2.0, HotCells(0.01, 10.0, 1.0), np.array([0.0, 8.0]), np.array([0.5, 0.5])).round(3)
-    array([0.003, 0.951])
+    array([0.003, 0.964])
     """
     other, rate = hot.strength, hot.strength / hot.lift
     odds = (
@@ -95,7 +95,7 @@ def cell_multiplier(
     >>> cell_multiplier(2.0, None, np.array([0.0, 8.0]), np.array([0.5, 0.5]))
     array([0.8, 4. ])
     >>> cell_multiplier(2.0, HotCells(0.01, 10.0, 1.0), np.array([0.0, 8.0]), np.array([0.5, 0.5])).round(2)
-    array([ 0.8 , 14.46])
+    array([ 0.8, 14.6])
     """
     ordinary = (strength + seen) / (strength + expected)
     if hot is None:
