@@ -201,7 +201,7 @@ def run_one(
         random_state=study.model.random_state,
         progress=progress,
     )
-    without = _without_exposure(terrain, later) if shared.exposure else None
+    without = _without_exposure(terrain, later, progress) if shared.exposure else None
     progress("checking weights", 0, 1)
     diagnostics = diagnose(terrain.models.why, random_state=study.model.random_state)
     progress("checking weights", 1, 1)
@@ -326,10 +326,17 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _without_exposure(terrain: RiskTerrain, allow_later_factors: bool) -> pd.DataFrame:
+def _without_exposure(terrain: RiskTerrain, allow_later_factors: bool, progress: Progress) -> pd.DataFrame:
     """The weights as they would be without the exposure: readers see what it changes."""
     why = terrain.models.why
     grid = terrain.grid
     plain = replace(why.observations_, exposure=measure_exposure(grid, None))
     model = RiskTerrainModel(why.method, random_state=why.random_state)
-    return model.fit(grid, why.candidates_, plain, allow_later_factors=allow_later_factors).weights_
+    model.fit(
+        grid,
+        why.candidates_,
+        plain,
+        allow_later_factors=allow_later_factors,
+        progress=lambda done, total: progress("fitting weights without exposure", done, total),
+    )
+    return model.weights_
