@@ -86,7 +86,7 @@ A tie, and a place's own history knows how busy it is.
 
 ## Confirmed on Kansas City
 
-Violence of October to December 2017, nats (731 incidents: .02 is a tie). These figures were seen at three stages of the work, when speed
+Violence of October to December 2017, nats (731 incidents: .02 is a tie). These figures were seen four times or more while the recipe grew, when speed
 was measured; nothing was chosen by them:
 
 {confirmed}

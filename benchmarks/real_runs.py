@@ -112,9 +112,12 @@ def run_study(name: str, data: Path) -> str:
     if without.exists():
         parts += ["Weights without exposure:\n", weights_table(pd.read_csv(without))]
     parts += [
-        f"Forecast: tempering of the environment {facts['where']['tempering']:.2f}; strengths of history at 4, 1 and 0 cells "
-        + ", ".join(f"{value:.2g}" for value in facts["where"]["strengths"])
-        + ".\n",
+        f"Forecast: tempering of the environment {facts['where']['tempering']:.2f}; strengths of history "
+        + ", ".join(
+            f"{strength:.2g} at {f'{width:.0f} m' if width else 'the cell itself'}"
+            for width, strength in zip(facts["where"]["widths_m"], facts["where"]["strengths"], strict=True)
+        )
+        + f". {facts['where']['gain']}\n",
         f"Ten first hot spots (cells; expected incidents in {terrain.horizon}, 90 % interval):\n",
         hotspot_table(hotspots.head(10)),
         "Five next corridors:\n",

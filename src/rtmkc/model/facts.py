@@ -19,6 +19,7 @@ CANNOT_KNOW = (
 
 def facts_of(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
     grid, observations = why.candidates_.grid, why.observations_
+    hot = where.history_.parameters.hot
     features, gain = why.candidates_.features, where.gain_over_history_
     return {
         "n_incidents": observations.n_incidents,
@@ -53,6 +54,9 @@ def facts_of(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
             "widths_m": list(where.history_.widths_m),
             "strengths": list(where.history_.strengths),
             "decay_days": _finite(where.history_.parameters.decay_days),
+            "hot_cells": None
+            if hot is None
+            else {"share": hot.share, "lift": hot.lift, "strength": hot.strength},
             "drift": where.history_.drift,
             "gain": where.gain_statement_,
             "gain_nats": [_finite(value) for value in (gain.nats, gain.lower, gain.upper)],
