@@ -335,7 +335,9 @@ incidents. It gives no bound on the number of false factors: the one of Meinshau
 factors as a risk terrain has, and takes noise for exchangeable, which patches of risk are not. On halves of the incidents a false factor
 that lies on a patch is chosen again and again: both halves share the patch. Look at the halves of the city.
 
-Required here: `thin` holds this city and period under every noise, and everything holds the general effect where incidents are
+## Required
+
+`thin` holds this city and period under every noise, and everything holds the general effect where incidents are
 independent, less {agreement} standard errors; after classic, the shares published are met within {agreement} standard errors
 of both. {verdict}
 
