@@ -38,7 +38,17 @@ TITLES = {
     "assaults-contemporaneous": "Chicago, aggravated assaults: 2010 to 2016 against 2017, with the reports of 2017",
 }
 
-READINGS: dict[str, str] = {}
+READINGS = {
+    "burglary-halves": """The forecast has clearly more nats than past counts, kernel density, its own parts and a forest with past counts
+    as columns it is level with; the forest times the same history is ahead by a hundredth of a nat, which is sure and small. At 5 % of
+    the area history alone finds as many burglaries as the forecast: what the factors add lies in the many places without a past. The
+    source removed repeated coordinates, so past counts look worse here than they would. Classic weights tie so many cells that their
+    hits at 5 % depend on the order; guarded weights are fainter than the truth (slope 1.5) and so lose nats, though they rank better.""",
+    "assaults-time-safe": """Seven years of the past say nearly everything: history alone is within .001 nats of the forecast, the sign of
+    that gain is sure and its size is nothing, and kernel density (at the narrowest bandwidth on offer) and past counts follow closely. Liquor
+    retail and rail stations explain some of the pattern and foretell almost none that the past does not. The forest without a past is lost;
+    with one it is level or behind. Bins are calibrated to a few per cent but for the safest tenth of the incidents (0.86).""",
+}
 
 
 def section(name: str, found: Validation, cost: str) -> str:
