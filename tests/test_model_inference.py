@@ -436,7 +436,7 @@ def test_the_folds_of_the_user_are_used_again(city):
     """On half of the incidents and in half of the city the recipe runs with the folds it is given."""
     folds = (city.grid.rows // 10 + 2 * (city.grid.columns // 20)).astype(int)
     model = fit(city, folds=folds)
-    material = Material.of(model, folds)
+    material = Material.of(model)
     coins = toss(find_chains(model.observations_), 0.5, 1)
     half = fit(city, incidents=city.incidents[coins], folds=folds)
     assert {model.candidates_.columns["factor"].iloc[one] for one in material.chosen_on(coins)} == set(
@@ -444,7 +444,7 @@ def test_the_folds_of_the_user_are_used_again(city):
     )
     one_fold = np.where(city.grid.columns < 20, 0, 1)
     with pytest.raises(InputError, match="at least two folds"):
-        Material.of(model, one_fold).chosen_in(city.grid.columns < 20)
+        Material.of(fit(city, folds=one_fold)).chosen_in(city.grid.columns < 20)
 
 
 def test_strong_factors_are_chosen_again(model):

@@ -91,7 +91,6 @@ def infer(
     how: How,
     *,
     seed: int = 0,
-    folds: np.ndarray | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Inference:
@@ -108,8 +107,6 @@ def infer(
         take the columns of the model as given.
     seed : int
         Of coins and draws.
-    folds : ndarray of int, shape (n_cells,), optional
-        What was given to `RiskTerrainModel.fit`; "thin" and "split" choose factors again.
     progress : callable, optional
         Called with (done, total).
     **options
@@ -132,8 +129,8 @@ def infer(
     Notes
     -----
     All weights here are Poisson estimates. Those of the guarded method weigh cells by the noise around them, and differ
-    where an effect is not the same everywhere; "bootstrap" and "conley" name such factors. Intervals are Wald (thin), or Student's t with one degree of freedom less than there
-    are blocks (split, bootstrap). How well each covers is measured in the documentation.
+    where an effect is not the same everywhere; "bootstrap" and "conley" name such factors. Intervals are Wald (thin), or
+    Student's t with one degree of freedom less than there are blocks (split, bootstrap). How well each covers is measured in the documentation.
 
     Examples
     --------
@@ -149,7 +146,7 @@ def infer(
     for name in options:
         if name not in _OPTIONS[how]:
             raise InputError(f"Invalid option {name!r} of how={how!r}. It has: {', '.join(_OPTIONS[how])}.")
-    return _MAKERS[how](Material.of(model, folds), seed, progress, **options)
+    return _MAKERS[how](Material.of(model), seed, progress, **options)
 
 
 def _thin(

@@ -40,12 +40,11 @@ class Material:
     design: Design
     response: Response
     columns: Chosen
-    folds: np.ndarray | None
     noise: Noise
 
     @classmethod
-    def of(cls, model: RiskTerrainModel, folds: np.ndarray | None) -> "Material":
-        """Take a fitted model apart; `folds` are those given to its fit.
+    def of(cls, model: RiskTerrainModel) -> "Material":
+        """Take a fitted model apart.
 
         Raises
         ------
@@ -57,7 +56,7 @@ class Material:
         check_is_fitted(model)
         fitted = Refits.of(model)
         noise = measure_noise(Plane(fitted.grid), fitted.counts, model.predict())
-        return cls(model, fitted.design, _response(model), fitted.columns, folds, noise)
+        return cls(model, fitted.design, model.response_, fitted.columns, noise)
 
     @property
     def grid(self) -> Grid:
@@ -91,7 +90,7 @@ class Material:
             return ()
         part = RiskTerrainModel(**self.model.get_params())
         # What reaches into the period of the incidents was allowed for the model, or does not.
-        part.fit(self.grid, self.candidates, observations, folds=self.folds, allow_later_factors=True)
+        part.fit(self.grid, self.candidates, observations, folds=self.model.folds_, allow_later_factors=True)
         return Refits.of(part).columns
 
     def chosen_in(self, cells: NDArray[np.bool_]) -> Chosen:
@@ -108,7 +107,8 @@ class Material:
             counts=whole.counts[cells],
             exposure=replace(whole.exposure, values=whole.exposure.values[cells]),
         )
-        folds = None if self.folds is None else np.unique(self.folds[cells], return_inverse=True)[1]
+        folds = self.model.folds_
+        folds = None if folds is None else np.unique(folds[cells], return_inverse=True)[1]
         part = RiskTerrainModel(**self.model.get_params())
         part.fit(candidates.grid, candidates, observations, folds=folds, allow_later_factors=True)
         return tuple(int(kept[column]) for column in Refits.of(part).columns)
@@ -151,25 +151,12 @@ def _share(fits: list[Chosen], members: np.ndarray) -> float:
     return float(np.mean([bool(np.isin(members, fit).any()) for fit in fits]))
 
 
-def _response(model: RiskTerrainModel) -> Response:
-    """What the model explained: exposure as its method takes it."""
-    observations, grid = model.observations_, model.observations_.grid
-    exposure, counts = np.log(observations.exposure.values), observations.counts.astype(float)
-    none = np.zeros((grid.n_cells, 0))
-    if model.method == "classic":
-        return Response(counts, exposure, none)
-    if observations.exposure.role == "covariate":
-        return Response(counts, np.log(grid.share), np.column_stack([exposure, exposure**2]))
-    return Response(counts, np.log(grid.share) + exposure, none)
-
-
 def stability(
     model: RiskTerrainModel,
     *,
     n_pairs: int = 15,
     seed: int = 0,
     block: float | str | None = None,
-    folds: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Count how often a model's own recipe chooses each factor again, on halves of the data.
@@ -185,8 +172,6 @@ def stability(
         Of the halves.
     block : length, optional
         Side of the blocks; by default 3 ranges of the residuals, and no shorter than the blocks of the folds.
-    folds : ndarray of int, shape (n_cells,), optional
-        What was given to `RiskTerrainModel.fit`.
     progress : callable, optional
         Called with (done, total) after each pair.
 
@@ -226,7 +211,7 @@ def stability(
     [['factor 0', 1.0], ['factor 1', 0.0]]
     """
     n_pairs, seed = check_count("n_pairs", n_pairs), check_count("seed", seed, minimum=0)
-    material = Material.of(model, folds)
+    material = Material.of(model)
     side = material.block_side(block)
     blocks = blocks_of(material.grid, side)
     n_blocks = int(blocks.max()) + 1

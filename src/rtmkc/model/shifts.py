@@ -137,6 +137,8 @@ class ShiftTest:
         """Shifts over the sum of their squared correlations, which follow from the map and the noise."""
         plane = self._plane
         likeness = plane.back(np.abs(plane.spectrum(column - column.mean())) ** 2 * inverse)
+        if likeness[0, 0] <= 0:
+            return 0.0  # a map that is the same everywhere
         near = plane.distance <= plane.short_side / 2
         return float(self.n_shifts / np.sum((likeness[near] / likeness[0, 0]) ** 2))
 

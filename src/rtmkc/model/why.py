@@ -101,6 +101,8 @@ class RiskTerrainModel(BaseEstimator):
         Every candidate column with its score: how well it fits, in standard deviations over all shifts.
     candidates_, path_, observations_, notes_
         What was tried, the penalty path (None if no column has enough incidents), the data, and what was decided.
+    response_, folds_
+        Counts, log exposure and covariates as the method takes them, and the folds that were given, if any.
     n_kept_ : int
         Columns that passed the cross-validated screen.
 
@@ -188,7 +190,7 @@ class RiskTerrainModel(BaseEstimator):
         candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
         self.timing_ = check_together(grid, candidates, observations, allow_later=allow_later_factors)
         self.candidates_, self.observations_ = candidates, observations
-        folds = None if folds is None else _check_folds(folds, grid)
+        self.folds_ = folds = None if folds is None else _check_folds(folds, grid)
         fit = self._fit_classic if self.method == "classic" else self._fit_guarded
         columns, interval = fit(folds, progress)
 
@@ -228,9 +230,11 @@ class RiskTerrainModel(BaseEstimator):
         selection = select_columns(
             self._screen(), candidates, observations.counts, offset, folds, swaps=False, progress=progress
         )
-        response = _response(observations, np.zeros(candidates.grid.n_cells) if offset is None else offset)
+        self.response_ = _response(
+            observations, np.zeros(candidates.grid.n_cells) if offset is None else offset
+        )
         chosen = selection.chosen
-        gate = gate_by_shifts(Plane(candidates.grid), candidates, chosen.columns, response)
+        gate = gate_by_shifts(Plane(candidates.grid), candidates, chosen.columns, self.response_)
         self._keep(selection)
         self.weights_ = classic_weights(candidates, observations.counts, selection, gate)
         self.columns_ = scored_columns(candidates, gate, chosen.columns)
@@ -255,13 +259,13 @@ class RiskTerrainModel(BaseEstimator):
         log_exposure = np.log(exposure.values)
         if exposure.role == "covariate":
             covariates = np.column_stack([log_exposure, log_exposure**2])
-            response = _response(observations, np.log(grid.share), covariates)
+            self.response_ = _response(observations, np.log(grid.share), covariates)
         else:
-            response = _response(observations, np.log(grid.share) + log_exposure)
+            self.response_ = _response(observations, np.log(grid.share) + log_exposure)
         fitted = fit_guarded(
             self._screen(),
             candidates,
-            response,
+            self.response_,
             n_folds=self.n_folds,
             fold_block=parse_length(self.fold_block, name="fold_block", block_length=grid.block_length),
             random_state=self.random_state,
