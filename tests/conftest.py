@@ -23,6 +23,7 @@ GUARDED = {
     "extent_set": "proximity 100 m (328 ft), 200 m (656 ft), 300 m (984 ft); density 100 m (328 ft)",
     "inflation": 2.1,
     "design_effect": 2.6,
+    "poisson_rrv": 2.1,
 }
 
 

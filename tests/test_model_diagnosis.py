@@ -269,18 +269,23 @@ def test_exposure_is_asked_for_where_there_is_none(city, table):
 
 
 def test_design_effects_are_shown_where_the_model_has_them(model):
-    """1.2 is fine, 2 worth a look, 5 an alarm; N incidents are worth N / D."""
+    """1.2 is fine, 2 and 5 are worth a look; N incidents are worth N / D; an estimate outside the interval is told."""
     calibrated = copy.copy(model)
     effects = dict(zip(model.flags_, (1.2, 2.0, 5.0), strict=False))
     assert len(effects) == 3
     calibrated.weights_ = model.weights_.assign(design_effect=model.weights_["factor"].map(effects))
     table = diagnose(calibrated, n_simulations=19)
-    for (name, effect), status in zip(effects.items(), ("fine", "look", "alarm"), strict=True):
+    for (name, effect), status in zip(effects.items(), ("fine", "look", "look"), strict=True):
         found = row(table, f"{name}: noise of the map")
         assert found["status"] == status
         worth = numbers(found["meaning"])
+        assert not table["check"].eq(f"{name}: two estimates").any()
         assert worth[:2] == pytest.approx([model.observations_.n_incidents, worth[0] / effect], abs=1)
     assert not diagnose(model, n_simulations=19)["check"].str.contains("noise of the map").any()
+    weights = calibrated.weights_
+    calibrated.weights_ = weights.assign(poisson_rrv=weights["upper"] * 1.01)
+    found = row(diagnose(calibrated, n_simulations=19), f"{next(iter(effects))}: two estimates")
+    assert (found["status"], found["value"].startswith("x")) == ("look", True)
 
 
 def test_a_guarded_model_is_not_blamed_for_noise_that_it_allows_for():

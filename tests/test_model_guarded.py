@@ -142,6 +142,8 @@ def test_what_is_fitted_is_what_is_told():
     )
     np.testing.assert_allclose(model.rrs_, score / score.min(), rtol=1e-12)
     assert list(model.covariance_.index) == list(model.flags_.columns)
+    plain = fit_glm(model.flags_.to_numpy(dtype=float), model.observations_.counts).coef
+    np.testing.assert_allclose(found["poisson_rrv"][model.flags_.columns], np.exp(plain), rtol=1e-8)
     # The covariance is the model's own; calibration by shifts never makes an error smaller.
     own = np.sqrt(np.diag(model.covariance_))
     assert (found["se"][model.flags_.columns].to_numpy() >= own * (1 - 1e-12)).all()

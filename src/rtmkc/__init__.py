@@ -42,8 +42,11 @@ _HOME = {
     "validate": "rtmkc.evidence.validation",
     "Validation": "rtmkc.evidence.validation",
     "audit_grid": "rtmkc.evidence.audits",
+    "GridAudit": "rtmkc.evidence.audits",
     "audit_places": "rtmkc.evidence.audits",
+    "PlacesAudit": "rtmkc.evidence.audits",
     "bias_panel": "rtmkc.evidence.bias",
+    "BiasPanel": "rtmkc.evidence.bias",
     "StreetNetwork": "rtmkc.places.corridors.streets",
     "find_corridors": "rtmkc.places.corridors.search",
     "simulate_city": "rtmkc.simulate",
@@ -56,10 +59,14 @@ _HOME = {
     "plot_weights": "rtmkc.output.plots",
     "plot_corridors": "rtmkc.output.plots",
     "write_report": "rtmkc.output.report",
+    "plot_hit_rates": "rtmkc.output.plots_validation",
+    "plot_calibration": "rtmkc.output.plots_validation",
+    "write_validation_page": "rtmkc.output.validation_page",
     "Study": "rtmkc.workflow.study",
     "run": "rtmkc.workflow.run",
     "write_study": "rtmkc.workflow.init",
     "check_data": "rtmkc.workflow.check",
+    "validate_study": "rtmkc.workflow.validation",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -29,7 +29,7 @@ Status = Literal["fine", "look", "alarm"]
 SIGNIFICANT = 0.05
 PER_FACTOR = (10, 20)
 """Incidents for every candidate factor: fewer than the first is an alarm, than the second worth a look."""
-DESIGN_EFFECT = (1.5, 3.0)
+DESIGN_EFFECT = 1.5
 INFLATION = 5.0
 TIED = 2.0
 """BIC differences that do not tell two models apart."""
@@ -369,24 +369,30 @@ def _missing_outside(fitted: Refits) -> Iterator[_Check]:
 
 
 def _design_effects(fitted: Refits) -> Iterator[_Check]:
-    if "design_effect" not in fitted.model.weights_:
-        return
-    effects = fitted.model.weights_.set_index("factor")["design_effect"]
+    names = ["design_effect", "rrv", "poisson_rrv", "lower", "upper"]
+    weights = fitted.model.weights_.set_index("factor")[names].astype(float)
     for name in fitted.factors:
-        effect = float(effects[name])
+        effect, rrv, plain, lower, upper = (float(value) for value in weights.loc[name].to_numpy())
         if not np.isfinite(effect):
             continue
-        status: Status = (
-            "alarm" if effect > DESIGN_EFFECT[1] else "look" if effect > DESIGN_EFFECT[0] else "fine"
-        )
         worth = fitted.n_incidents / max(effect, 1.0)
+        high = effect > DESIGN_EFFECT
         yield _Check(
             f"{name}: noise of the map",
             f"design effect {effect:.1f}",
-            f"For this factor {fitted.n_incidents:,} incidents say as much as {worth:,.0f} unrelated ones.",
-            "" if status == "fine" else "Trust its interval, not the number of incidents.",
-            status,
+            f"For this factor {fitted.n_incidents:,} incidents say as much as {worth:,.0f} unrelated ones; its interval "
+            "allows for it.",
+            "Trust its interval, not the number of incidents." if high else "",
+            "look" if high else "fine",
         )
+        if plain < lower or plain > upper:
+            yield _Check(
+                f"{name}: two estimates",
+                f"x{rrv:.2f}, and x{plain:.2f} if cells were independent",
+                "Places with many incidents count for less in the first: what the factor does is not the same everywhere.",
+                "Look at parts of the city, or slices of the week, on their own.",
+                "look",
+            )
 
 
 def _overlap(fitted: Refits) -> Iterator[_Check]:

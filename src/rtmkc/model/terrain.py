@@ -100,7 +100,8 @@ class RiskTerrain:
             "lower": where.lower_,
             "upper": where.upper_,
         }
-        flags = {name: why.flags_[name].to_numpy() for name in why.flags_.columns}
+        in_model = why.weights_.loc[why.weights_["status"] == "in the model", "factor"]
+        flags = {name: why.flags_[name].to_numpy() for name in in_model}
         self._fill(
             grid,
             surfaces,

@@ -14,7 +14,7 @@ from rtmkc.units import format_length
 
 IN_MODEL, NOT_IN_MODEL, UNDECIDED = "in the model", "not in the model", "not decided"
 COLUMNS = [
-    "factor", "kind", "influence_m", "extent_set", "coef", "se", "rrv", "lower", "upper", "inflation", "design_effect",
+    "factor", "kind", "influence_m", "extent_set", "coef", "se", "rrv", "lower", "upper", "inflation", "design_effect", "poisson_rrv",
     "shift_p", "adjusted_p", "n_effective_shifts", "n_cells", "n_inside", "status", "reason",
 ]  # fmt: skip
 
@@ -44,6 +44,7 @@ def guarded_weights(candidates: Candidates, counts: np.ndarray, fitted: GuardedF
             "extent_set": extents_in_words(candidates, interval.extents),
             "inflation": interval.inflation,
             "design_effect": interval.design_effect,
+            "poisson_rrv": float(np.exp(fitted.naive.coef[position])),
             "reason": "fits better where it is than almost anywhere it could be moved to",
         }
     return _table(

@@ -74,6 +74,7 @@ class RiskTerrainModel(BaseEstimator):
     weights_ : DataFrame
         One row a factor: factor, kind, influence_m, extent_set (the kinds and distances not told from the best), coef,
         se, rrv, lower, upper (95 %), inflation (how many times wider than the naive interval), design_effect,
+        poisson_rrv (what the same columns have if cells are independent),
         shift_p, adjusted_p (for all candidates together), n_effective_shifts, n_cells, n_inside (incidents in flagged
         cells), status ("in the model", "not in the model", "not decided") and reason.
     rrs_ : ndarray, shape (n_cells,)

@@ -14,6 +14,7 @@ from rtmkc.inputs.columns import is_personal
 from rtmkc.inputs.coordinates import NO_PLACE, NOT_FINITE, NULL_ISLAND, OFF_THE_GLOBE
 from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.lost import read_again
+from rtmkc.model.weights import UNDECIDED
 
 if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
@@ -153,7 +154,7 @@ class Explanation:
     cell_id : int
         Its cell.
     why : DataFrame
-        One row a factor in the model: factor, kind, influence_m, rrv, present.
+        One row a factor in the model: factor, kind, influence_m, extent_set, rrv, lower, upper (95 %), present.
     where : dict
         city_mean, environment, area_history, spot_history, expected, lower, upper, relative, count.
     rrs : float
@@ -213,7 +214,9 @@ def explain(terrain: "RiskTerrain", location: Any) -> Explanation:
     to_degrees = pyproj.Transformer.from_crs(terrain.grid.crs, 4326, always_xy=True)
     longitude, latitude = to_degrees.transform(row["easting"], row["northing"])
     in_model = terrain.weights[terrain.weights["status"] == "in the model"]
-    why = in_model[["factor", "kind", "influence_m", "rrv"]].reset_index(drop=True)
+    why = in_model[["factor", "kind", "influence_m", "extent_set", "rrv", "lower", "upper"]].reset_index(
+        drop=True
+    )
     why["present"] = [bool(row[f"f_{name}"]) for name in why["factor"]]
     where = {
         "city_mean": terrain.city_mean,
@@ -341,12 +344,16 @@ def _write(
         "Why here (relative risk, lowest cell = 1)",
     ]
     for _, factor in why.iterrows():
-        mark = f"x{factor['rrv']:.2f}" if factor["present"] else "not here"
+        interval = f"[{factor['lower']:.2f}, {factor['upper']:.2f}]"
+        mark = f"x{factor['rrv']:.2f} {interval}" if factor["present"] else "not here"
         lines.append(f"  {factor['factor']} ({factor['kind']}, {factor['influence_m']:.0f} m): {mark}")
     if why.empty:
         lines.append("  no significant factor")
     elif not why["present"].any():
         lines += [f"  {words}" for words in why_words(terrain, terrain.cells.loc[[row.name]])]
+    open_ones = terrain.weights.loc[terrain.weights["status"] == UNDECIDED, "factor"]
+    if len(open_ones):
+        lines.append(f"  not decided, the map is too small: {', '.join(open_ones)}")
     lines.append(f"  relative risk score {row['rrs']:.2f}")
     lines += [
         f"Where next (expected incidents per cell, {terrain.horizon})",
