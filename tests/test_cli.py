@@ -60,7 +60,17 @@ def test_every_command_has_help(name):
 
 def test_the_commands_are_those_of_the_documentation():
     """No command is promised that is not there, and none is hidden."""
-    assert set(main.commands) == {"demo", "init", "check", "run", "score", "corridors", "validate", "info"}
+    assert set(main.commands) == {
+        "demo",
+        "init",
+        "check",
+        "run",
+        "score",
+        "corridors",
+        "validate",
+        "audit",
+        "info",
+    }
     assert call("--version").stdout == f"rtmkc, version {rtm.__version__}\n"
 
 

@@ -14,6 +14,7 @@ from rtmkc.output.weights import (
     none_of,
     other_rows,
     patches_sentence,
+    unsure_sentence,
     weight_rows,
 )
 from rtmkc.workflow.changes import COLUMNS
@@ -181,3 +182,19 @@ def test_slices_and_changes_keep_the_three_statuses_apart():
         "bars: left, x2.00 (1.50 to 3.00) -> not decided",
         "parks: entered, not tried -> x1.50 (1.20 to 1.90)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [(0.9, 2.0, True), (1.0, 2.0, True), (0.4, 1.0, True), (1.001, 2.0, False), (0.4, 0.99, False), (np.nan, np.nan, False)],
+)  # fmt: skip
+def test_an_interval_that_includes_one_is_put_into_words(make_terrain, lower, upper, said):
+    """Of guarded weights only: a factor that shifts let in can have an interval that reaches to the other side of 1."""
+    sentence = "That it matters is clearer than how much: its interval includes 1."
+    for method, told in (("guarded", said), ("classic", False)):
+        terrain = make_terrain(method=method)
+        terrain.weights.loc[0, ["lower", "upper"]] = lower, upper
+        first, second = weight_rows(terrain)
+        assert first["unsure"] == (sentence if told else "")
+        assert second["unsure"] == ""
+    assert unsure_sentence(pd.Series({"lower": lower, "upper": upper})) == (sentence if said else "")

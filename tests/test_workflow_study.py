@@ -125,7 +125,7 @@ def test_every_key_is_documented_with_its_default():
         assert f"`{name}`" in sections["Keys of every layer"], name
     tables = {
         "[study]": specs.AreaSpec, "[[factors]]": specs.FactorSpec, "[exposure]": specs.ExposureSpec,
-        "[streets]": specs.StreetSpec, "[names]": specs.NamesSpec, "[[joins]]": specs.JoinSpec,
+        "[streets]": specs.StreetSpec, "[districts]": specs.DistrictsSpec, "[names]": specs.NamesSpec, "[[joins]]": specs.JoinSpec,
         "[[slices]]": specs.SliceSpec, "[model]": specs.ModelSpec, "[hotspots]": specs.HotspotSpec,
         "[corridors]": specs.CorridorSpec, "[output]": specs.OutputSpec, "[validation]": specs.ValidationSpec,
     }  # fmt: skip

@@ -23,6 +23,7 @@ from rtmkc.output.terminal import (
     result_lines,
     table_text,
     validation_lines,
+    validation_record,
 )
 
 QUIET, VERBOSE = "rtmkc.quiet", "rtmkc.verbose"
@@ -166,7 +167,6 @@ def _run(
     since: str | None = None,
     also: dict[str, bool] | None = None,
 ) -> None:
-    from rtmkc.workflow.manifest import ledger_record
     from rtmkc.workflow.run import run
     from rtmkc.workflow.study import Study
 
@@ -176,19 +176,7 @@ def _run(
             setattr(made.output, name, wanted or getattr(made.output, name))
         results = run(made, output, since=since, overwrite=overwrite, progress=progress)
     if as_json:
-        _print_json(
-            {
-                "folder": str(results.folder),
-                "facts": results.terrain.facts,
-                "ledgers": [ledger_record(one) for one in results.ledgers],
-                "weights": plain_rows(results.terrain.weights),
-                "hotspots": plain_rows(results.hotspots),
-                "corridors": plain_rows(results.corridors),
-                "diagnostics": plain_rows(results.diagnostics),
-                **({} if results.comparison is None else {"slices": plain_rows(results.comparison)}),
-                **({} if results.changes is None else {"changes": plain_rows(results.changes)}),
-            }
-        )
+        _print_json(results.record())
     else:
         for line in result_lines(
             results.terrain,
@@ -197,6 +185,7 @@ def _run(
             slices=results.comparison,
             changes=results.changes,
             diagnostics=results.diagnostics,
+            bias=results.bias,
         ):
             click.echo(line)
         click.echo(f"\nWritten to {results.folder}: open {results.folder / 'report.html'} first.")
@@ -439,18 +428,44 @@ def validate_(
             made, output, baselines=not no_baselines, overwrite=overwrite, progress=progress
         )
     if as_json:
-        _print_json(
-            {
-                "heading": found.heading, "verdict": found.verdict, "statement": found.statement, "facts": found.facts,
-                "table": plain_rows(found.table), "paired": plain_rows(found.paired),
-                "calibration": plain_rows(found.calibration),
-            }
-        )  # fmt: skip
+        _print_json(validation_record(found))
     else:
         for line in validation_lines(found):
             click.echo(line)
         if output:
             click.echo(f"\nWritten to {output}: open {Path(output) / 'validation.html'} first.")
+
+
+@main.command("audit")
+@click.argument("study", type=click.Path())
+@click.option("--places", is_flag=True, help="Also without the few places that hold very many incidents.")
+@click.option("--data", help="Where relative paths of the study start; default the folder of the study file.")
+@click.option("-o", "--output", help="Folder to write: tables and a manifest.")
+@_overwrite
+@_json
+@_quiet
+@_verbose
+def audit_(
+    study: str, places: bool, data: str | None, output: str | None, overwrite: bool, as_json: bool
+) -> None:
+    """Fit STUDY again on other grids, and say which weights and hot spots stand.
+
+    The grids have cells of half and twice the size, and lines moved by half a cell: six fits, so it takes long.
+    """
+    from rtmkc.output.audits import audit_lines, audit_record
+    from rtmkc.workflow.audit import audit_study
+    from rtmkc.workflow.study import Study
+
+    with Progress(_is_quiet()) as progress:
+        made = Study.from_file(study, data=data)
+        found = audit_study(made, output, places=places, overwrite=overwrite, progress=progress)
+    if as_json:
+        _print_json(audit_record(found.grids, found.places))
+    else:
+        for line in audit_lines(found.grids, found.places):
+            click.echo(line)
+        if output:
+            click.echo(f"\nWritten to {output}.")
 
 
 @main.command()

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rtmkc.inputs.layers import as_layer
-from rtmkc.model.guarded import LEVEL
+from rtmkc.model.guarded.recipe import LEVEL
 from rtmkc.model.weights import IN_MODEL, UNDECIDED
 from rtmkc.output.classes import (
     COLOURS,

@@ -18,6 +18,7 @@ from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.model.weights import NOT_IN_MODEL, UNDECIDED
+from rtmkc.output.bias import bias_rows
 from rtmkc.output.comparisons import change_rows, slice_rows
 from rtmkc.output.diagnostics import check_rows
 from rtmkc.output.formats import number, picture, template
@@ -57,6 +58,7 @@ from rtmkc.storage import created_at, write_text
 from rtmkc.units import format_length
 
 if TYPE_CHECKING:
+    from rtmkc.evidence.bias import BiasPanel
     from rtmkc.model.terrain import RiskTerrain
 
 _INTERVALS = re.compile(r"\d+ % .*\bintervals\b")
@@ -111,6 +113,7 @@ def write_report(
     slices: pd.DataFrame | None = None,
     changes: pd.DataFrame | None = None,
     diagnostics: pd.DataFrame | None = None,
+    bias: "BiasPanel | None" = None,
     overwrite: bool = False,
 ) -> None:
     """Write the report: one HTML file without scripts or links, which prints well.
@@ -141,6 +144,8 @@ def write_report(
         What a run found for hours and weekdays, and since an earlier run.
     diagnostics : DataFrame, optional
         From `diagnose`: what the weights rest on, and what could be wrong with them.
+    bias : BiasPanel, optional
+        From `bias_panel`: what falls on each district.
     overwrite : bool
         Whether a file that exists may be replaced.
 
@@ -226,6 +231,7 @@ def write_report(
         changes=change_rows(changes),
         gain=facts["where"].get("gain"),
         diagnostics=check_rows(diagnostics),
+        bias=bias_rows(bias),
         ledgers=[_ledger_row(ledger) for ledger in ledgers],
         layers=facts["factors"],
         doubtful=MADE_BY_CHOICE,

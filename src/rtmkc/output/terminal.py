@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rtmkc.evidence.bias import BiasPanel
     from rtmkc.evidence.validation import Validation
     from rtmkc.model.terrain import RiskTerrain
 
@@ -28,6 +29,7 @@ def result_lines(
     slices: "pd.DataFrame | None" = None,
     changes: "pd.DataFrame | None" = None,
     diagnostics: "pd.DataFrame | None" = None,
+    bias: "BiasPanel | None" = None,
 ) -> Iterator[str]:
     """Give the answers of a run in some thirty lines: the report has the rest."""
     from rtmkc.output.words import NO_PERIOD
@@ -56,6 +58,10 @@ def result_lines(
     yield "Next corridors"
     yield from _corridor_lines(corridors, rated)
     yield from _comparison_lines(slices, changes)
+    if bias is not None:
+        yield ""
+        yield "Who is looked at"
+        yield from (f"  {one_line(line)}" for line in bias.sentences)
     if diagnostics is not None:
         from rtmkc.output.diagnostics import check_lines
 
@@ -91,6 +97,15 @@ def validation_lines(found: "Validation") -> Iterator[str]:
     """Give a validation in lines: the verdict first, then the table, then what it rests on."""
     for line in str(found).splitlines():
         yield "".join(sign if sign.isprintable() else " " for sign in line)  # blanks hold the columns
+
+
+def validation_record(found: "Validation") -> dict[str, Any]:
+    """Return a validation for JSON."""
+    return {
+        "heading": found.heading, "verdict": found.verdict, "statement": found.statement, "facts": found.facts,
+        "table": plain_rows(found.table), "paired": plain_rows(found.paired),
+        "calibration": plain_rows(found.calibration),
+    }  # fmt: skip
 
 
 class Progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rtmkc.model.guarded import LEVEL, MIN_EFFECTIVE
+from rtmkc.model.guarded.recipe import LEVEL, MIN_EFFECTIVE
 from rtmkc.model.weights import IN_MODEL, UNDECIDED
 from rtmkc.output.words import MOST, interval_words, listed, marks_words, reach_words, times, weight_words
 from rtmkc.units import FOOT, format_length
@@ -184,6 +184,8 @@ def rrv_words(weight: "pd.Series[Any]") -> str:
 def weight_rows(terrain: "RiskTerrain") -> list[dict[str, Any]]:
     """Return one row a factor in the model, strongest first, for a page."""
     block = terrain.grid.block_length
+    # Shifts choose guarded factors, and another model gives the interval: the two can differ.
+    guarded = terrain.facts["why"]["method"] == "guarded"
     return [
         {
             "factor": weight["factor"],
@@ -201,10 +203,26 @@ def weight_rows(terrain: "RiskTerrain") -> list[dict[str, Any]]:
             "incidents": weight["n_inside"],
             "meaning": weight_words(weight, block),
             "extent": extent_sentence(weight["extent_set"]),
+            "unsure": unsure_sentence(weight) if guarded else "",
             "noise": noise_sentence(weight["inflation"]),
         }
         for _, weight in in_model(terrain).iterrows()
     ]
+
+
+def unsure_sentence(weight: "pd.Series[Any]") -> str:
+    """Return what it means that the interval of a guarded factor in the model includes 1; empty if it does not.
+
+    Examples
+    --------
+    >>> unsure_sentence(pd.Series({"lower": 0.96, "upper": 2.1}))
+    'That it matters is clearer than how much: its interval includes 1.'
+    >>> unsure_sentence(pd.Series({"lower": 1.02, "upper": 2.1}))
+    ''
+    """
+    if weight["lower"] <= 1 <= weight["upper"]:
+        return "That it matters is clearer than how much: its interval includes 1."
+    return ""
 
 
 def other_rows(terrain: "RiskTerrain", status: str) -> list[dict[str, str]]:

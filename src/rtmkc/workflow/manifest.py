@@ -65,7 +65,7 @@ def describe_run(
     ledgers : list of Ledger
         What became of every row.
     places : dict
-        The statements of hot spots and corridors.
+        The statements of hot spots, corridors and districts, or none.
 
     Returns
     -------

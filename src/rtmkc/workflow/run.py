@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 
 from rtmkc.errors import InputError, OutputError
+from rtmkc.evidence.bias import BiasPanel, bias_panel
+from rtmkc.evidence.districts import share_out
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.ledger import Ledger
-from rtmkc.model.diagnosis import diagnose
+from rtmkc.model.diagnosis.table import diagnose
 from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.why import RiskTerrainModel
+from rtmkc.output.bias import bias_record
 from rtmkc.output.files import write_geojson, write_gpkg, write_risk_raster, write_table
 from rtmkc.output.report import write_report
 from rtmkc.output.shapefiles import write_shapefiles
+from rtmkc.output.terminal import plain_rows
 from rtmkc.places.corridors.search import find_corridors
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.places.hotspots import find_hotspots
@@ -27,7 +32,7 @@ from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
 from rtmkc.storage import new_folder, write_json
 from rtmkc.workflow.changes import Previous, compare
-from rtmkc.workflow.manifest import describe_run
+from rtmkc.workflow.manifest import describe_run, ledger_record
 from rtmkc.workflow.slices import compare_slices
 from rtmkc.workflow.study import Study
 
@@ -42,8 +47,9 @@ class Results:
     ----------
     folder : Path
         report.html, rtmkc.gpkg, risk.tif, weights.csv, diagnostics.csv, hotspots.csv, corridors.csv,
-        corridors.geojson, model/, manifest.json; with exposure also weights_without_exposure.csv, with slices slices.csv and
-        slices/, with `since` changes.csv, and where asked for dropped/ and shapefiles/.
+        corridors.geojson, model/, manifest.json; with exposure also weights_without_exposure.csv, with districts bias.csv
+        and bias_scenarios.csv, with slices slices.csv and slices/, with `since` changes.csv, and where asked for
+        dropped/ and shapefiles/.
     terrain : RiskTerrain
         The terrain.
     hotspots, areas, corridors : GeoDataFrame
@@ -58,6 +64,8 @@ class Results:
         The weights and first hot spots of the whole and of its slices, side by side.
     changes : DataFrame or None
         What changed since the earlier run.
+    bias : BiasPanel or None
+        What falls on each district.
     """
 
     folder: Path
@@ -70,6 +78,21 @@ class Results:
     slices: dict[str, "Results"] = field(repr=False, default_factory=dict)
     comparison: pd.DataFrame | None = field(repr=False, default=None)
     changes: pd.DataFrame | None = field(repr=False, default=None)
+    bias: BiasPanel | None = field(repr=False, default=None)
+
+    def record(self) -> dict[str, Any]:
+        """Return the results for JSON."""
+        tables = {
+            "weights": self.terrain.weights, "hotspots": self.hotspots, "corridors": self.corridors,
+            "diagnostics": self.diagnostics, "slices": self.comparison, "changes": self.changes,
+        }  # fmt: skip
+        return {
+            "folder": str(self.folder),
+            "facts": self.terrain.facts,
+            "ledgers": [ledger_record(one) for one in self.ledgers],
+            **{name: plain_rows(table) for name, table in tables.items() if table is not None},
+            **({} if self.bias is None else {"districts": bias_record(self.bias)}),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +106,7 @@ class _Surroundings:
     network: StreetNetwork | None
     names: Layer | None
     treated: Layer | None
+    districts: Layer | None
     joins: dict[str, tuple[Layer, str | None]]
 
     @classmethod
@@ -101,13 +125,25 @@ class _Surroundings:
             network,
             study.read("names"),
             study.read("treated"),
+            _read_districts(study, grid),
             study.read_joins(),
         )
 
     def layers(self) -> list[Layer]:
         """Layers that are only looked at."""
-        others = [self.streets, self.names, self.treated, *(layer for layer, _ in self.joins.values())]
-        return [layer for layer in others if layer is not None]
+        others = [self.streets, self.names, self.treated, self.districts]
+        return [
+            layer for layer in (*others, *(layer for layer, _ in self.joins.values())) if layer is not None
+        ]
+
+
+def _read_districts(study: Study, grid: Grid) -> Layer | None:
+    """Read the districts, and see before anything is fitted whether they can be used."""
+    layer = study.read("districts")
+    if layer is not None and study.districts is not None:
+        nobody = np.empty(0, dtype=object)
+        share_out(grid, nobody, layer, name=study.districts.name, residents=study.districts.residents)
+    return layer
 
 
 def run(
@@ -210,15 +246,21 @@ def run_one(
     hotspots, areas, corridors = _places(study, shared, terrain)
     progress("finding places", 1, 1)
 
+    bias = _bias(study, shared, terrain, progress)
+
     progress("writing", 0, 1)
     ledgers = terrain.models.ledgers() + [layer.ledger for layer in shared.layers()]
-    found = Results(folder, terrain, hotspots, areas, corridors, diagnostics, ledgers, slices or {})
+    found = Results(
+        folder, terrain, hotspots, areas, corridors, diagnostics, ledgers, slices or {}, bias=bias
+    )
     if slices:
         found = replace(found, comparison=compare_slices(study, found))
     if previous is not None:
         found = replace(found, changes=compare(previous, terrain, hotspots, corridors))
     _write(study, shared, found, without)
     places = {"hotspots": hotspots.attrs["statement"], "corridors": corridors.attrs["statement"]}
+    if bias is not None:
+        places["districts"] = bias.statement
     write_json(folder / "manifest.json", describe_run(study, folder, terrain.facts, ledgers, places))
     progress("writing", 1, 1)
     return found
@@ -243,6 +285,20 @@ def _places(
     )
 
 
+def _bias(study: Study, shared: _Surroundings, terrain: RiskTerrain, progress: Progress) -> BiasPanel | None:
+    """What falls on each district, if the study has any."""
+    if shared.districts is None or study.districts is None:
+        return None
+    return bias_panel(
+        terrain,
+        shared.districts,
+        residents=study.districts.residents,
+        name=study.districts.name,
+        area_share=study.hotspots.flagged_share(),
+        progress=progress,
+    )
+
+
 def _write(study: Study, shared: _Surroundings, found: Results, without: pd.DataFrame | None) -> None:
     folder, terrain = found.folder, found.terrain
     write_table(folder / "weights.csv", terrain.weights)
@@ -252,6 +308,9 @@ def _write(study: Study, shared: _Surroundings, found: Results, without: pd.Data
     ):  # fmt: skip
         if table is not None:
             write_table(folder / f"{name}.csv", table)
+    if found.bias is not None:
+        write_table(folder / "bias.csv", found.bias.table)
+        write_table(folder / "bias_scenarios.csv", found.bias.scenarios)
     write_table(folder / "hotspots.csv", found.hotspots)
     write_table(folder / "corridors.csv", found.corridors)
     write_geojson(folder / "corridors.geojson", found.corridors)
@@ -287,6 +346,7 @@ def _write(study: Study, shared: _Surroundings, found: Results, without: pd.Data
         slices=found.comparison,
         changes=found.changes,
         diagnostics=found.diagnostics,
+        bias=found.bias,
     )
     terrain.save(folder / "model")
 

@@ -185,6 +185,13 @@ class NamesSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
     column: str | None = None
 
 
+class DistrictsSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
+    """Police or council districts, to say whom the hot spots fall on; see `bias_panel`."""
+
+    name: str | None = None
+    residents: str | None = None
+
+
 class JoinSpec(LayerSpec, forbid_unknown_fields=True, kw_only=True):
     """Areas (beats, districts) that places are labelled with; see `join_areas`."""
 
@@ -248,6 +255,10 @@ class HotspotSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             self.area_share = DEFAULT_AREA_SHARE
         if self.by is None:
             self.by = "expected" if self.standard_deviations is None else "rrs"
+
+    def flagged_share(self) -> float:
+        """Return the share of the area that panels and audits flag: that of the cut, if it is by area."""
+        return DEFAULT_AREA_SHARE if self.area_share is None else self.area_share
 
 
 class CorridorSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -19,6 +19,7 @@ from rtmkc.units import parse_days, parse_length, parse_period
 from rtmkc.workflow.specs import (
     AreaSpec,
     CorridorSpec,
+    DistrictsSpec,
     ExposureSpec,
     FactorSpec,
     HotspotSpec,
@@ -33,7 +34,7 @@ from rtmkc.workflow.specs import (
 )
 
 __all__ = [
-    "AreaSpec", "CorridorSpec", "ExposureSpec", "FactorSpec", "HotspotSpec", "JoinSpec", "LayerSpec",
+    "AreaSpec", "CorridorSpec", "DistrictsSpec", "ExposureSpec", "FactorSpec", "HotspotSpec", "JoinSpec", "LayerSpec",
     "ModelSpec", "NamesSpec", "OutputSpec", "SliceSpec", "StreetSpec", "Study", "ValidationSpec",
 ]  # fmt: skip
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
@@ -55,6 +56,8 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         How it is fitted.
     exposure, streets, names, treated : optional
         Exposure, street layer, areas with names, corridors treated already.
+    districts : DistrictsSpec, optional
+        Areas (council or police districts) between which hot spots, incidents and residents are compared.
     joins : list of JoinSpec
         Areas (beats, districts) that hot spots, corridors and scores are labelled with.
     hotspots, corridors : HotspotSpec, CorridorSpec
@@ -77,6 +80,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     streets: StreetSpec | None = None
     names: NamesSpec | None = None
     treated: LayerSpec | None = None
+    districts: DistrictsSpec | None = None
     joins: list[JoinSpec] = msgspec.field(default_factory=list)
     slices: list[SliceSpec] = msgspec.field(default_factory=list)
     output: OutputSpec = msgspec.field(default_factory=OutputSpec)
@@ -229,7 +233,9 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def layers(self) -> dict[str, LayerSpec]:
         """Return every layer by its place in the study file, in the order they are read."""
         factors = {f"factors[{number}]": factor for number, factor in enumerate(self.factors)}
-        others = {name: getattr(self, name) for name in ("exposure", "streets", "names", "treated")}
+        others = {
+            name: getattr(self, name) for name in ("exposure", "streets", "names", "treated", "districts")
+        }
         joins = {f"joins[{number}]": join for number, join in enumerate(self.joins)}
         layers = {"incidents": self.incidents, **factors, **others, **joins}
         return {place: layer for place, layer in layers.items() if layer is not None}
@@ -274,12 +280,14 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return Exposure(source, spec.name, spec.bandwidth, spec.floor, spec.role)
 
     def read(self, what: str) -> Layer | None:
-        """Read one of "incidents", "streets", "names" and "treated"; None if the study has none."""
+        """Read one of "incidents", "streets", "names", "treated" and "districts"; None if the study has none."""
         spec = getattr(self, what)
         if spec is None:
             return None
         if not isinstance(spec, LayerSpec):
-            raise InputError(f"Invalid layer {what!r}. A study has incidents, streets, names and treated.")
+            raise InputError(
+                f"Invalid layer {what!r}. A study has incidents, streets, names, treated and districts."
+            )
         return spec.read(Path(self.folder), what)
 
     def read_joins(self) -> dict[str, tuple[Layer, str | None]]:
