@@ -25,9 +25,9 @@ from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.sweeps import Design
 from rtmkc.evidence.statistics.metrics import nats
 from rtmkc.inputs.layers import Layer
-from rtmkc.model.ages import split_halves, whole_past
 from rtmkc.model.folds import block_folds
-from rtmkc.model.history import (
+from rtmkc.model.history.ages import split_halves, whole_past
+from rtmkc.model.history.fit import (
     FIRST_DECAY_DAYS,
     FIRST_HOT,
     History,
@@ -38,8 +38,8 @@ from rtmkc.model.history import (
     climb,
     fit_history,
 )
-from rtmkc.model.history_gain import measure_gain
-from rtmkc.model.history_intervals import Rates, predictive_interval
+from rtmkc.model.history.gain import measure_gain
+from rtmkc.model.history.intervals import Rates, predictive_interval
 from rtmkc.model.observations import Observations
 from rtmkc.model.selection import sign_bounds
 from rtmkc.raster.candidates import Candidates, build_curves

@@ -29,7 +29,7 @@ from rtmkc.engine.families import GlmFit, fit_glm
 from rtmkc.engine.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.inputs.layers import Layer
-from rtmkc.model.history import History, fit_history
+from rtmkc.model.history.fit import History, fit_history
 from rtmkc.model.observations import Observations
 from rtmkc.model.where import split_halves
 from rtmkc.raster.exposure import measure_exposure

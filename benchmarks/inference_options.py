@@ -20,9 +20,9 @@ from page import made_by, table
 import rtmkc as rtm
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
-from rtmkc.model.guarded import Response
-from rtmkc.model.inference import infer
-from rtmkc.model.resampled import BlockTable
+from rtmkc.model.guarded.recipe import Response
+from rtmkc.model.inference.options import infer
+from rtmkc.model.inference.resampled import BlockTable
 from rtmkc.storage import write_text
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "inference-options.md"

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 import rtmkc as rtm
 from rtmkc.evidence import forest
-from rtmkc.model.ages import both_ways
+from rtmkc.model.history.ages import both_ways
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
 
 

@@ -9,7 +9,7 @@ import shapely
 import rtmkc as rtm
 from rtmkc.errors import InputError
 from rtmkc.evidence.splits import hold_out_half, hold_out_period, hold_out_places, incident_folds
-from rtmkc.model.ages import split_halves
+from rtmkc.model.history.ages import split_halves
 from rtmkc.model.observations import observe
 from rtmkc.raster.candidates import build_curves
 

@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 import rtmkc as rtm
-from rtmkc.model.boundary import depth_inside, expected_beyond, share_beyond
+from rtmkc.model.diagnosis.boundary import depth_inside, expected_beyond, share_beyond
 
 UTM = "EPSG:26915"
 

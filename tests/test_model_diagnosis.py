@@ -15,7 +15,7 @@ from statsmodels.discrete.discrete_model import NegativeBinomial
 import rtmkc as rtm
 from rtmkc.errors import InputError, ModelWarning
 from rtmkc.inputs.rasters import RasterLayer
-from rtmkc.model.diagnosis import diagnose
+from rtmkc.model.diagnosis.table import diagnose
 
 
 def fitted(city, incidents=None, factors=None, **keywords):

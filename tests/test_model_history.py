@@ -10,11 +10,11 @@ from scipy.ndimage import correlate1d, gaussian_filter
 from scipy.stats import gamma, nbinom, poisson
 
 import rtmkc as rtm
-from rtmkc.model.ages import Lesson, Lessons, Past, both_ways
-from rtmkc.model.history import Parameters, Scales, Trial, climb, fit_history
-from rtmkc.model.history_cells import HotCells, cell_multiplier, differentiate
-from rtmkc.model.history_intervals import Rates, fit_drift, predictive_interval, rates_of
-from rtmkc.model.kernels import smooth
+from rtmkc.model.history.ages import Lesson, Lessons, Past, both_ways
+from rtmkc.model.history.cells import HotCells, cell_multiplier, differentiate
+from rtmkc.model.history.fit import Parameters, Scales, Trial, climb, fit_history
+from rtmkc.model.history.intervals import Rates, fit_drift, predictive_interval, rates_of
+from rtmkc.model.history.kernels import smooth
 
 UTM = "EPSG:26915"
 

@@ -14,13 +14,19 @@ from sklearn.exceptions import NotFittedError
 import rtmkc as rtm
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
-from rtmkc.model.guarded import Response
-from rtmkc.model.inference import MEASURED, infer
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.recipe import Response
+from rtmkc.model.inference.options import MEASURED, infer
+from rtmkc.model.inference.resampled import (
+    BlockTable,
+    blocks_of,
+    bootstrap_errors,
+    checkerboard,
+    conley_errors,
+)
+from rtmkc.model.inference.reselection import Material, _in_cells, stability
+from rtmkc.model.inference.thinning import Chains, find_chains, keep_incidents, toss
 from rtmkc.model.observations import observe
-from rtmkc.model.plane import Plane
-from rtmkc.model.resampled import BlockTable, blocks_of, bootstrap_errors, checkerboard, conley_errors
-from rtmkc.model.reselection import Material, _in_cells, stability
-from rtmkc.model.thinning import Chains, find_chains, keep_incidents, toss
 
 WEST, NORTH, SIZE = 362_000.0, 4_330_000.0, 100.0
 

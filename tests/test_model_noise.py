@@ -6,8 +6,8 @@ import statsmodels.api as sm
 
 import rtmkc as rtm
 from rtmkc.engine.families import fit_glm
-from rtmkc.model.noise import Noise, Whitener, fit_with_noise, measure_noise
-from rtmkc.model.plane import Plane
+from rtmkc.model.guarded.noise import Noise, Whitener, fit_with_noise, measure_noise
+from rtmkc.model.guarded.plane import Plane
 
 
 @pytest.fixture(scope="module")

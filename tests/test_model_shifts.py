@@ -6,9 +6,9 @@ import shapely
 from scipy.stats import kstest
 
 import rtmkc as rtm
-from rtmkc.model.noise import Noise, Whitener, measure_noise
-from rtmkc.model.plane import Plane
-from rtmkc.model.shifts import MIN_OVERLAP, MIN_SHIFT, ShiftTest, adjust_stepwise
+from rtmkc.model.guarded.noise import Noise, Whitener, measure_noise
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.shifts import MIN_OVERLAP, MIN_SHIFT, ShiftTest, adjust_stepwise
 from rtmkc.simulate import gaussian_field
 
 

@@ -11,9 +11,9 @@ from sklearn.base import clone
 import rtmkc as rtm
 from rtmkc.errors import InputError
 from rtmkc.evidence.statistics.metrics import nats
-from rtmkc.model.ages import both_ways, first_part, split_halves, whole_past
-from rtmkc.model.history import fit_history
-from rtmkc.model.history_gain import Gain, measure_gain
+from rtmkc.model.history.ages import both_ways, first_part, split_halves, whole_past
+from rtmkc.model.history.fit import fit_history
+from rtmkc.model.history.gain import Gain, measure_gain
 
 UTM = "EPSG:26915"
 

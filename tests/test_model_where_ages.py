@@ -10,7 +10,7 @@ import pytest
 import shapely
 
 import rtmkc as rtm
-from rtmkc.model.ages import Past, first_part, recent_rate, split_halves, whole_past
+from rtmkc.model.history.ages import Past, first_part, recent_rate, split_halves, whole_past
 from rtmkc.model.observations import observe
 
 UTM = "EPSG:26915"

@@ -13,8 +13,8 @@ from rtmkc.checks import check_number, check_share
 from rtmkc.errors import InputError
 from rtmkc.evidence.districts import CLEAR_OVERLAP, Districts, share_out
 from rtmkc.evidence.stability import percent
-from rtmkc.model.ages import Past
-from rtmkc.model.history import Learner, Scales
+from rtmkc.model.history.ages import Past
+from rtmkc.model.history.fit import Learner, Scales
 from rtmkc.model.terrain import RiskTerrain
 from rtmkc.model.where import RiskForecast
 from rtmkc.places.hotspots import find_hotspots

@@ -14,9 +14,9 @@ from rtmkc.engine.sweeps import Design
 from rtmkc.evidence import forest
 from rtmkc.evidence.baselines import kernel_density, mixed, parts_of, past_counts
 from rtmkc.evidence.splits import N_FOLDS, Split, incident_folds
-from rtmkc.model.ages import split_halves, whole_past
 from rtmkc.model.folds import block_folds
-from rtmkc.model.history import fit_history
+from rtmkc.model.history.ages import split_halves, whole_past
+from rtmkc.model.history.fit import fit_history
 from rtmkc.model.where import RiskForecast
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.candidates import Candidates, build_candidates, build_curves

@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from rtmkc.evidence.baselines import log_score, mixed
-from rtmkc.model.ages import Lesson
+from rtmkc.model.history.ages import Lesson
 from rtmkc.raster.candidates import Candidates
 from rtmkc.raster.grid import Grid
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rtmkc.engine.families import GlmFit
-from rtmkc.model.guarded import LEVEL, WALD, Gate, GuardedFit
+from rtmkc.model.guarded.recipe import LEVEL, WALD, Gate, GuardedFit
 from rtmkc.model.selection import MIN_INCIDENTS, Selection
 from rtmkc.raster.candidates import Candidates
 from rtmkc.units import format_length

@@ -13,11 +13,11 @@ from rtmkc.checks import check_count
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
-from rtmkc.model.ages import Lessons, first_part, recent_rate, split_halves, whole_past
 from rtmkc.model.folds import block_folds
-from rtmkc.model.history import History, fit_history
-from rtmkc.model.history_gain import Gain, measure_gain
-from rtmkc.model.history_intervals import predictive_interval
+from rtmkc.model.history.ages import Lessons, first_part, recent_rate, split_halves, whole_past
+from rtmkc.model.history.fit import History, fit_history
+from rtmkc.model.history.gain import Gain, measure_gain
+from rtmkc.model.history.intervals import predictive_interval
 from rtmkc.model.observations import Observations, check_together, observe
 from rtmkc.model.selection import sign_bounds
 from rtmkc.raster.candidates import Candidates, build_curves

@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from rtmkc.checks import check_choice, check_count
 from rtmkc.errors import InputError
 from rtmkc.model.folds import random_folds
-from rtmkc.model.guarded import Response, fit_guarded, gate_by_shifts
-from rtmkc.model.noise import Noise
+from rtmkc.model.guarded.noise import Noise
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.recipe import Response, fit_guarded, gate_by_shifts
 from rtmkc.model.observations import FEW_INCIDENTS, Observations, check_together, observe
-from rtmkc.model.plane import Plane
 from rtmkc.model.selection import Screen, Selection, select_columns
 from rtmkc.model.summary import path_table, summarise
 from rtmkc.model.weights import (
@@ -254,7 +254,7 @@ class RiskTerrainModel(BaseEstimator):
     def _fit_guarded(
         self, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
     ) -> tuple[tuple[int, ...], str]:
-        """The recipe of `rtmkc.model.guarded`; the share of a cell inside the area is part of its exposure."""
+        """The recipe of `rtmkc.model.guarded.recipe`; the share of a cell inside the area is part of its exposure."""
         candidates, observations = self.candidates_, self.observations_
         grid, exposure = candidates.grid, observations.exposure
         log_exposure = np.log(exposure.values)

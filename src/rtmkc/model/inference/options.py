@@ -10,9 +10,9 @@ import pandas as pd
 
 from rtmkc.checks import check_choice, check_count
 from rtmkc.errors import InputError
-from rtmkc.model.guarded import WALD, poisson_means
-from rtmkc.model.plane import Plane
-from rtmkc.model.resampled import (
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.recipe import WALD, poisson_means
+from rtmkc.model.inference.resampled import (
     BlockTable,
     Errors,
     blocks_of,
@@ -21,8 +21,8 @@ from rtmkc.model.resampled import (
     checkerboard,
     conley_errors,
 )
-from rtmkc.model.reselection import RANGES, Chosen, Material, Progress
-from rtmkc.model.thinning import Chains, check_eps, find_chains, toss
+from rtmkc.model.inference.reselection import RANGES, Chosen, Material, Progress
+from rtmkc.model.inference.thinning import Chains, check_eps, find_chains, toss
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.units import format_length, parse_length
 
@@ -112,7 +112,7 @@ def infer(
     **options
         "thin": `eps`, the share of the incidents that choose (.5); `n_thins` (20); `repeat_days`, time within which
         incidents at one place share a coin ("14 days"); `event` and `address`, columns of the incidents, see
-        `rtmkc.model.thinning.find_chains`. "split" and "bootstrap": `block`, side of the blocks. "bootstrap": `n_draws`
+        `rtmkc.model.inference.thinning.find_chains`. "split" and "bootstrap": `block`, side of the blocks. "bootstrap": `n_draws`
         (400). "conley": `bandwidth`, a length. Blocks and bandwidth are 3 ranges of the residuals by default, blocks
         no shorter than those of the folds.
 

@@ -16,10 +16,10 @@ from rtmkc.engine.collapse import collapse
 from rtmkc.engine.families import GlmFit, fit_glm
 from rtmkc.engine.sweeps import Design
 from rtmkc.model.folds import block_folds
-from rtmkc.model.noise import NoiseFit, Whitened, Whitener, fit_with_noise, measure_noise
-from rtmkc.model.plane import Plane
+from rtmkc.model.guarded.noise import NoiseFit, Whitened, Whitener, fit_with_noise, measure_noise
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.shifts import ShiftScores, ShiftTest, adjust_stepwise
 from rtmkc.model.selection import MIN_INCIDENTS, Screen, Selection, select_columns
-from rtmkc.model.shifts import ShiftScores, ShiftTest, adjust_stepwise
 from rtmkc.raster.candidates import Candidates
 
 LEVEL = 0.05

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln
 
-from rtmkc.model.history_cells import HotCells, hot_chance
+from rtmkc.model.history.cells import HotCells, hot_chance
 
 LARGE_SHAPE = 1e7
 """Above this scipy's negative binomial loses digits, and is Poisson."""

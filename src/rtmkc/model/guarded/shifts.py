@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmkc.model.noise import Whitened
-from rtmkc.model.plane import Plane, Spectrum
+from rtmkc.model.guarded.noise import Whitened
+from rtmkc.model.guarded.plane import Plane, Spectrum
 
 Floats = NDArray[np.float64]
 

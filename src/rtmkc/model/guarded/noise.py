@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmkc.evidence.statistics.diagnostics import correlogram, fit_range
-from rtmkc.model.plane import Plane, Spectrum
+from rtmkc.model.guarded.plane import Plane, Spectrum
 
 Floats = NDArray[np.floating]
 

@@ -16,11 +16,11 @@ from rtmkc.evidence.statistics.diagnostics import (
     residual_tests,
 )
 from rtmkc.inputs.dominant import dominant_places
-from rtmkc.model.boundary import depth_inside, expected_beyond, share_beyond
-from rtmkc.model.noise import measure_noise
+from rtmkc.model.diagnosis.boundary import depth_inside, expected_beyond, share_beyond
+from rtmkc.model.diagnosis.refits import Refits
+from rtmkc.model.guarded.noise import measure_noise
+from rtmkc.model.guarded.plane import Plane
 from rtmkc.model.observations import FEW_INCIDENTS
-from rtmkc.model.plane import Plane
-from rtmkc.model.refits import Refits
 from rtmkc.model.selection import MIN_INCIDENTS, incidents_inside
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.exposure import NO_EXPOSURE

@@ -13,8 +13,8 @@ from rtmkc.engine.families import GlmFit, fit_glm
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 from rtmkc.evidence.statistics.resampling import square_blocks
-from rtmkc.model.guarded import WALD, Response
-from rtmkc.model.plane import Plane
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.recipe import WALD, Response
 from rtmkc.raster.grid import Grid
 
 Floats = NDArray[np.floating]

@@ -12,12 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from rtmkc.checks import check_count
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
-from rtmkc.model.guarded import Response
-from rtmkc.model.noise import Noise, measure_noise
-from rtmkc.model.plane import Plane
-from rtmkc.model.refits import Refits
-from rtmkc.model.resampled import blocks_of, check_blocks
-from rtmkc.model.thinning import find_chains, keep_incidents, toss
+from rtmkc.model.diagnosis.refits import Refits
+from rtmkc.model.guarded.noise import Noise, measure_noise
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.guarded.recipe import Response
+from rtmkc.model.inference.resampled import blocks_of, check_blocks
+from rtmkc.model.inference.thinning import find_chains, keep_incidents, toss
 from rtmkc.model.why import RiskTerrainModel
 from rtmkc.raster.candidates import MIN_CELLS, Candidates
 from rtmkc.raster.grid import Grid

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from rtmkc.model.ages import Lesson, Lessons, Past
-from rtmkc.model.history_cells import HotCells, Multiplier, differentiate
-from rtmkc.model.history_intervals import Rates, fit_drift, rates_of
-from rtmkc.model.kernels import smooth
+from rtmkc.model.history.ages import Lesson, Lessons, Past
+from rtmkc.model.history.cells import HotCells, Multiplier, differentiate
+from rtmkc.model.history.intervals import Rates, fit_drift, rates_of
+from rtmkc.model.history.kernels import smooth
 from rtmkc.raster.grid import Grid
 
 WIDTHS_M = (500.0, 125.0)

@@ -1,0 +1,1 @@
+"""What is printed beside every fit: may the weights be believed?"""

@@ -1,0 +1,1 @@
+"""What the past of a place adds to its environment."""
