@@ -47,6 +47,8 @@ def summarise(model: "RiskTerrainModel") -> str:
         lines.append(
             inside[list(SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-")
         )
+    reached = inside.loc[inside["extent_set"] != "", ["factor", "extent_set"]]
+    lines += ["", *(f"{factor}: not told from it are {extents}" for factor, extents in reached.to_numpy())]
     left_out = weights.loc[weights["status"] != IN_MODEL, ["factor", "status", "reason"]]
     lines += ["", *(f"{factor}: {status}; {reason}" for factor, status, reason in left_out.to_numpy())]
     lines += ["", *(f"- {note}" for note in model.notes_)]

@@ -82,12 +82,17 @@ def runner_ups(candidates: Candidates, selection: Selection) -> pd.DataFrame:
     return table.sort_values(["factor", "bic"], kind="stable", ignore_index=True)
 
 
-def scored_columns(candidates: Candidates, gate: Gate, in_model: tuple[int, ...]) -> pd.DataFrame:
-    """Return every candidate column with its score where it is, in standard deviations over all shifts."""
+def scored_columns(
+    candidates: Candidates, gate: Gate, working: tuple[int, ...], in_model: tuple[int, ...]
+) -> pd.DataFrame:
+    """Return every candidate column with its score where it is, in standard deviations over all shifts, and whether it
+    was chosen by BIC (against whose other factors scores are) and is in the model.
+    """
     table = candidates.columns[["name", "factor", "kind", "influence_m", "n_cells"]].copy()
     table["score"] = np.nan
     for factor, columns in gate.columns.items():
         table.loc[columns, "score"] = gate.scores[factor].scores[:, 0]
+    table["in_working_model"] = np.isin(np.arange(len(table)), list(working))
     table["in_model"] = np.isin(np.arange(len(table)), list(in_model))
     return table
 

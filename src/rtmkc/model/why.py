@@ -99,7 +99,8 @@ class RiskTerrainModel(BaseEstimator):
         Other kinds and distances of the factors that the search by BIC chose, with the BIC of the model that has them
         instead. One below 0 would be better: the published search does not exchange columns.
     columns_ : DataFrame
-        Every candidate column with its score: how well it fits, in standard deviations over all shifts.
+        Every candidate column with its score: how well it fits what the other factors of the working model leave over, in
+        standard deviations over all shifts.
     candidates_, path_, observations_, notes_
         What was tried, the penalty path (None if no column has enough incidents), the data, and what was decided.
     response_, folds_
@@ -238,7 +239,7 @@ class RiskTerrainModel(BaseEstimator):
         gate = gate_by_shifts(Plane(candidates.grid), candidates, chosen.columns, self.response_)
         self._keep(selection)
         self.weights_ = classic_weights(candidates, observations.counts, selection, gate)
-        self.columns_ = scored_columns(candidates, gate, chosen.columns)
+        self.columns_ = scored_columns(candidates, gate, chosen.columns, chosen.columns)
         self.family_, self.intercept_ = chosen.fit.family, float(chosen.fit.intercept)
         log_dispersion = chosen.fit.log_dispersion
         self.dispersion_ = None if log_dispersion is None else float(np.exp(log_dispersion))
@@ -275,7 +276,9 @@ class RiskTerrainModel(BaseEstimator):
         )
         self._keep(fitted.selection)
         self.weights_ = guarded_weights(candidates, observations.counts, fitted)
-        self.columns_ = scored_columns(candidates, fitted.gate, fitted.columns)
+        self.columns_ = scored_columns(
+            candidates, fitted.gate, fitted.selection.chosen.columns, fitted.columns
+        )
         self.family_, self.dispersion_ = "poisson", None
         self.fold_block_m_ = None if folds is not None else fitted.block_side
         final = fitted.final
