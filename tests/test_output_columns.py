@@ -121,3 +121,32 @@ def test_tables_of_a_validation_are_described():
     columns = {name for table in TABLES for name in getattr(found, table).columns}
     plain = {re.sub(r"^(hit|pai)_[0-9.]+", r"\1_<share>", name) for name in columns}
     assert plain == set(sections()["Tables of a validation"])
+
+
+def test_tables_of_districts_and_of_audits_are_described():
+    """With residents and a layer of policing every column of a panel is there, and every column of audits is in a table."""
+    import geopandas as gpd
+    import shapely
+
+    city = rtm.simulate_city(
+        n_rows=20, n_columns=20, n_factors=2, active={0: ("proximity", 2, 4.0)}, random_state=3
+    )
+    first, second = city.risk_factors()
+    layer = rtm.read_layer(city.factor_points["factor 1"], name="stops", provenance="policing")
+    stops = rtm.RiskFactor(second.name, layer, increment="whole", allow_provenance="policing")
+    points = city.incidents.geometry.reset_index(drop=True)
+    at_one_place = points.where(points.index >= 30, points.iloc[0])
+    incidents = rtm.read_layer(at_one_place, name="incidents", period="2021/2023")
+    terrain = rtm.assess(city.grid, [first, stops], incidents, method="classic", allow_later_factors=True)
+    west, south, east, north = city.area.geometry.bounds
+    halves = [shapely.box(west, south, west + 500, north), shapely.box(west + 500, south, east, north)]
+    wards = gpd.GeoDataFrame({"ward": ["a", "b"], "people": [1, 2]}, geometry=halves, crs=city.grid.crs)
+    panel = rtm.bias_panel(terrain, wards, residents="people", reporting=(0.8,))
+    described = sections()
+    assert list(panel.table.columns) == list(described["bias.csv"])
+    assert list(panel.scenarios.columns) == list(described["bias_scenarios.csv"])
+
+    grids = rtm.audit_grid(city.grid, [first], incidents, method="classic", allow_later_factors=True)
+    places = rtm.audit_places(terrain)
+    tables = (grids.table, grids.weights, grids.grids, places.table, places.places)
+    assert {name for table in tables for name in table.columns} == set(described["Tables of an audit"])

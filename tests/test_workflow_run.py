@@ -1,15 +1,17 @@
 """A whole run as a function: what it returns, what it writes, and what it says on the way."""
 
 import json
+from html import escape
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+from shapely import box
 
 import rtmkc as rtm
 from rtmkc.errors import InputError, OutputError, StudyError
-from rtmkc.workflow.study import AreaSpec, ExposureSpec, FactorSpec, HotspotSpec, LayerSpec
+from rtmkc.workflow.study import AreaSpec, DistrictsSpec, ExposureSpec, FactorSpec, HotspotSpec, LayerSpec
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,65 @@ def test_a_study_made_in_code_is_checked_like_one_from_a_file(city, tmp_path):
     with pytest.raises(OutputError, match="It exists already"):
         rtm.run(study_of(city), tmp_path / "full")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.fixture(scope="module")
+def wards(city):
+    """Two halves of the city with residents, as a file beside the others."""
+    folder, simulated = city
+    west, south, east, north = simulated.area.geometry.bounds
+    halves = [box(west, south, west + 1000, north), box(west + 1000, south, east, north)]
+    table = {"ward": ["West", "East"], "people": [900, 100], "Victim_Race": ["a", "b"]}
+    frame = gpd.GeoDataFrame(table, geometry=halves, crs=simulated.grid.crs)
+    frame.to_file(folder / "wards.gpkg")
+    return frame
+
+
+@pytest.mark.filterwarnings("ignore:Layer 'districts'")
+def test_districts_are_the_panel_of_the_run(city, wards, results, tmp_path):
+    """Both files, the report and the manifest hold what `bias_panel` finds on the same terrain; without a table, nothing."""
+    districts = DistrictsSpec(file="wards.gpkg", name="ward", residents="people")
+    study = study_of(city, districts=districts, hotspots=HotspotSpec(area_share=0.1))
+    found = rtm.run(study, tmp_path / "out")
+    panel = rtm.bias_panel(found.terrain, wards, name="ward", residents="people", area_share=0.1)
+    assert found.bias.sentences == panel.sentences
+    assert panel.sentences[0].startswith("10 % of the study area")
+    for name, table in (("bias", panel.table), ("bias_scenarios", panel.scenarios)):
+        pd.testing.assert_frame_equal(
+            pd.read_csv(tmp_path / "out" / f"{name}.csv"), table, check_dtype=False, rtol=1e-5
+        )
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert html.index("Who is looked at") < html.index("What this cannot know")
+    assert escape(panel.sentences[0]) in html
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["places"]["districts"] == panel.statement
+    assert {"bias.csv", "bias_scenarios.csv"} <= set(manifest["outputs"])
+    assert "wards.gpkg" in manifest["inputs"]
+    assert "districts" in [ledger["layer"] for ledger in manifest["ledgers"]]
+    assert found.record()["districts"]["table"][0]["district"] == panel.table["district"][0]
+    plain, _ = results
+    assert plain.bias is None
+    assert not (plain.folder / "bias.csv").exists()
+    assert "districts" not in plain.record()
+    assert "Who is looked at" not in (plain.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:Layer 'districts'")
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"name": "beat"}, "'beat'"),
+        ({"name": "ward", "residents": "Victim_Race"}, "Columns about race, sex or age are never used"),
+        ({"name": "ward", "residents": "ward"}, "must hold numbers"),
+    ],
+)
+def test_districts_that_cannot_be_used_are_refused_before_anything_is_fitted(
+    city, wards, tmp_path, spec, said
+):
+    """A run of an hour does not end with a misspelt column."""
+    steps = []
+    study = study_of(city, districts=DistrictsSpec(file="wards.gpkg", **spec))
+    with pytest.raises(InputError, match=said):
+        rtm.run(study, tmp_path / "out", progress=lambda step, done, total: steps.append(step))
+    assert set(steps) == {"reading"}
+    assert list(tmp_path.iterdir()) == []
