@@ -9,6 +9,7 @@ import pytest
 from rtmkc.evidence.bias import BiasPanel
 from rtmkc.output.bias import SHOWN, bias_record, bias_rows
 from rtmkc.output.report import write_report
+from rtmkc.output.terminal import result_lines
 
 
 def panel_of(count, *, nowhere=0.0, residents=False, without=False):
@@ -76,3 +77,15 @@ def test_without_districts_there_is_no_section(tmp_path, make_terrain):
     """No panel, no heading."""
     assert section_of(tmp_path, make_terrain(), None) == ""
     assert bias_rows(None) is None
+
+
+def test_a_terminal_has_the_sentences(make_terrain):
+    """They stand under their heading, one a line; without districts there is none."""
+    terrain = make_terrain()
+    corridors = pd.DataFrame()
+    corridors.attrs = {"statement": "none", "multiple_of": "the typical street"}
+    hotspots = terrain.hotspots(count=5)
+    lines = list(result_lines(terrain, hotspots, corridors, bias=panel_of(3)))
+    start = lines.index("Who is looked at")
+    assert lines[start + 1 : start + 3] == ["  First.", "  <i>Second</i>."]
+    assert "Who is looked at" not in list(result_lines(terrain, hotspots, corridors))

@@ -381,6 +381,18 @@ def test_guarded_weights_are_told_with_reach_noise_and_chance(tmp_path, make_ter
     assert "Next best kind and distance" not in page.words
 
 
+def test_an_interval_that_includes_one_is_explained_where_it_stands(tmp_path, make_terrain):
+    """On the first page and in the table of weights; a report whose intervals stay clear of 1 has no such sentence."""
+    sentence = "That it matters is clearer than how much: its interval includes 1."
+    terrain = make_terrain(method="guarded")
+    _, clear = report(tmp_path, terrain)
+    assert sentence not in clear.words
+    terrain.weights.loc[1, "lower"] = 0.97
+    _, page = report(tmp_path, terrain)
+    first, _, rest = page.words.partition("Where next:")
+    assert (first.count(sentence), rest.count(sentence)) == (1, 1)
+
+
 def test_what_is_not_decided_is_not_what_is_not_in_the_model(tmp_path, make_terrain):
     """Each has a table of its own, with p, reason and how many shifts its map holds."""
     _, page = report(tmp_path, make_terrain(method="guarded"))
