@@ -248,7 +248,7 @@ With twenty candidate factors instead of six:
 {many}
 
 The step-down maximum over joint shifts was compared with Holm's correction of the single p-values while the method was
-developed (other seeds, 40 to 60 cities): the same error rates, and .02 to .05 more true factors found of three. It needs 20
+developed (other seeds, 40 to 60 cities): the same error rates, and 0 to .05 more true factors found of three. It needs 20
 independent shifts where Holm needs 20 for every candidate factor, and so decides on smaller maps; it is used for any number
 of factors.
 
