@@ -14,7 +14,9 @@ LONGEST_LAG = 40
 """Cells; beyond it, and beyond a quarter of the shorter side, pairs say more of the city's shape than of patches."""
 DIGITS = 3
 """Variance and range are kept to three decimals: finer than data can tell, and the same however sums are ordered."""
-TOLERANCE = 1e-12
+TOLERANCE = 1e-11
+ROUGH = 1e-7
+"""Of equations that are solved by steps: of weights, and of tests, which only count how many shifts score higher."""
 LEVELS = 32
 MAX_STEPS = 300
 
@@ -74,8 +76,8 @@ class Whitener:
     ``exp(variance exp(-d / range)) - 1`` between cells; without patches the inverse is diagonal.
     """
 
-    def __init__(self, plane: Plane, means: Floats, noise: Noise) -> None:
-        self._plane = plane
+    def __init__(self, plane: Plane, means: Floats, noise: Noise, *, tolerance: float = TOLERANCE) -> None:
+        self._plane, self._tolerance = plane, tolerance
         self._diagonal = 1.0 / means + noise.nugget
         self._kernel: Spectrum | None = None
         if noise.variance > 0:
@@ -103,7 +105,7 @@ class Whitener:
         solution, left = np.zeros_like(vector), vector.copy()
         scaled = left / diagonal
         direction, size = scaled.copy(), float(left @ scaled)
-        enough = TOLERANCE**2 * size
+        enough = self._tolerance**2 * size
         for _ in range(MAX_STEPS):
             if size <= enough:
                 break

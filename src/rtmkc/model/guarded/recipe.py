@@ -16,7 +16,7 @@ from rtmkc.engine.collapse import collapse
 from rtmkc.engine.families import GlmFit, fit_glm
 from rtmkc.engine.sweeps import Design
 from rtmkc.model.folds import block_folds
-from rtmkc.model.guarded.noise import NoiseFit, Whitened, Whitener, fit_with_noise, measure_noise
+from rtmkc.model.guarded.noise import ROUGH, NoiseFit, Whitened, Whitener, fit_with_noise, measure_noise
 from rtmkc.model.guarded.plane import Plane
 from rtmkc.model.guarded.shifts import ShiftScores, ShiftTest, adjust_stepwise
 from rtmkc.model.selection import MIN_INCIDENTS, Screen, Selection, select_columns
@@ -202,7 +202,8 @@ def gate_by_shifts(plane: Plane, candidates: Candidates, model: Sequence[int], r
         others = tuple(column for column in model if factor_of[column] != factor.name)
         if others not in residuals:
             means = poisson_means(design, others, response)[1]
-            whitener = Whitener(plane, means, measure_noise(plane, counts, means))
+            noise = measure_noise(plane, counts, means)
+            whitener = Whitener(plane, means, noise, tolerance=ROUGH)
             residuals[others] = whitener.whiten(counts, means)
         columns[factor.name] = own
         maps = [candidates.column(int(column)).astype(float) for column in own]
