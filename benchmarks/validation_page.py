@@ -52,6 +52,13 @@ READINGS = {
     that gain is sure and its size is nothing, and kernel density (at the narrowest bandwidth on offer) and past counts follow closely. Liquor
     retail and rail stations explain some of the pattern and foretell almost none that the past does not. The forest without a past is lost;
     with one it is level or behind. Bins are calibrated to a few per cent but for the safest tenth of the incidents (0.86).""",
+    "burglary-districts": """The factors carry over: in districts of which nothing was learned the curves have .332 nats, against .344 where
+    every other incident was known. The forest is level with them, both kinds of weights are well behind: one column a factor is what costs.
+    Guarded weights rank better than classic ones at 5 % and are too faint in nats (slope 1.5): they compare a place with its surroundings, and
+    leave to the surroundings what whole parts of the city have in common. Expected and seen differ by 12 % at most in any bin.""",
+    "assaults-contemporaneous": """Reports of 2017 explain the assaults of 2017 far better than undated licences and stations do (curves alone .522
+    nats against .128), which is no forecast: reports and assaults of one year come from the same streets. On top of seven years of
+    past they add .006 nats, sure and small. The forest times history is level; without a past it remembers places through its fine leaves.""",
 }
 
 

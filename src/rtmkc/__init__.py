@@ -67,6 +67,7 @@ _HOME = {
     "write_study": "rtmkc.workflow.init",
     "check_data": "rtmkc.workflow.check",
     "validate_study": "rtmkc.workflow.validation",
+    "audit_study": "rtmkc.workflow.audit",
 }
 
 __all__ = ["__version__", *_HOME]
