@@ -42,7 +42,7 @@ READINGS = {
     "kansas-city": """Nearly half of the violence of the last quarter fell on the 1 % of the area that history names: past counts find
     as much there, and lose beyond it, where they have nothing to say. The forecast is far ahead of counts and kernel density, and ahead of a forest with past counts as columns
     in nats, though that one finds more at 2 to 5 %. What the factors add to local history (.041 nats) and the difference from the forest times
-    history (-.011) are both within the uncertainty of 731 incidents: two criteria of ours fail here by a hair, and no claim is made.""",
+    history (-.005) are both within the uncertainty of 731 incidents: two criteria of ours fail here by a hair, and no claim is made.""",
     "burglary-halves": """The forecast has clearly more nats than past counts, kernel density, its own parts and a forest with past counts
     as columns it is level with; the forest times the same history is ahead by a hundredth of a nat, which is sure and small. At 5 % of
     the area history alone finds as many burglaries as the forecast: what the factors add lies in the many places without a past. The
