@@ -403,7 +403,7 @@ def test_split_measures_where_it_did_not_choose(city, model):
         # Every other incident of the colour that measures is taken away, and it still chooses the same.
         drop = measuring[observations.cells] & (np.arange(observations.n_incidents) % 2 == 0)
         changed = fit(city, incidents=city.incidents[~drop])
-        material = Material.of(changed, None)
+        material = Material.of(changed)
         names = [changed.candidates_.columns["factor"].iloc[one] for one in material.chosen_in(~measuring)]
         assert set(names) == set(rows["factor"])
         names = model.candidates_.columns.reset_index().set_index(["factor", "kind", "influence_m"])["index"]
@@ -426,7 +426,7 @@ def test_columns_that_are_rare_in_half_of_the_city_cannot_be_chosen_there():
         model = rtm.RiskTerrainModel(method, n_lambdas=20).fit(simulated.grid, factors, simulated.incidents)
         east = simulated.grid.eastings > west.geometry.x.iloc[:3].max() + 700
         assert east.mean() > 0.3
-        chosen = Material.of(model, None).chosen_in(east)
+        chosen = Material.of(model).chosen_in(east)
         names = model.candidates_.columns["factor"].iloc[list(chosen)].tolist()
         assert "factor 2" in names
         assert "factor 1" not in names
