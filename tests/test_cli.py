@@ -91,6 +91,8 @@ def test_an_interrupt_is_130(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "rtmkc.cli", "demo", "-o", "out"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A suite that runs in the background is deaf to interrupts, and its children would be too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr.readline() == "reading ...\n"
     time.sleep(0.2)
