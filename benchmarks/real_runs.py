@@ -28,8 +28,8 @@ INTRODUCTION = """# Real runs
 Three studies of two cities, as `make real` runs them (`RTMKC_DATA` names the folder of the data, which is not part of the project).
 This page is written by `python benchmarks/real_runs.py`; times are of one run on a machine with two cores, compilation cached.
 
-Weights are those of the published procedure (`classic`). Their intervals are not corrected for selection or for clustered incidents and
-are too narrow: read them as "the data prefer this", not as proof. Expected incidents come from curves of the same factors times local
+Weights are `guarded`: they compare a place with its surroundings, their intervals allow for patches of risk that no factor explains, and a factor
+may be in the model although its interval includes 1 (that it matters is clearer than how much). Expected incidents come from curves of the same factors times local
 history; a share of *expected* incidents says how concentrated the forecast is, not how well it will do.
 """
 
