@@ -18,7 +18,7 @@ from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.selection import at_place
 from rtmkc.model.terrain import RANKINGS, RiskTerrain, assess
 from rtmkc.model.why import Method
-from rtmkc.places.hotspots import find_hotspots
+from rtmkc.places.hotspots import flagged_cells
 from rtmkc.raster.coverage import coverage
 from rtmkc.raster.exposure import Exposure
 from rtmkc.raster.factors import RiskFactor
@@ -248,9 +248,10 @@ def _other_grids(grid: Grid, max_cells: int) -> Iterator[tuple[str, Grid | None,
 
 def _flagged_area(terrain: RiskTerrain, area_share: float, by: str) -> Any:
     """The hot spots inside the area as one geometry; None where no factor ranks the cells."""
-    if by == "rrs" and not terrain.factors:
+    flagged = flagged_cells(terrain, area_share, by)
+    if flagged is None:
         return None
-    cells = find_hotspots(terrain, area_share=area_share, by=by).geometry.union_all()
+    cells = terrain.grid.cell_polygons(np.flatnonzero(flagged)).union_all()
     return shapely.intersection(cells, terrain.grid.area.geometry)
 
 
@@ -415,7 +416,7 @@ def audit_places(
     other = RiskTerrain(without(models.why), without(models.where))
     weights["without the places"] = other.weights
     table, long = compare_weights(weights, largest_change=largest_change)
-    marks = [_hot_cells(one, area_share, "expected") for one in (terrain, other)]
+    marks = [flagged_cells(one, area_share, "expected") for one in (terrain, other)]
     places = _describe_places(found, terrain, marks)
     overlaps = {by: _share_kept(terrain, other, area_share, by) for by in RANKINGS}
     sentences = _about_places(places, table, long, overlaps, area_share, largest_change)
@@ -432,16 +433,10 @@ def _at_places(layer: Layer, places: pd.DataFrame) -> np.ndarray:
     return there
 
 
-def _hot_cells(terrain: RiskTerrain, area_share: float, by: str) -> np.ndarray:
-    marked = np.zeros(terrain.grid.n_cells, dtype=bool)
-    marked[find_hotspots(terrain, area_share=area_share, by=by)["cell_id"]] = True
-    return marked
-
-
 def _share_kept(terrain: RiskTerrain, other: RiskTerrain, area_share: float, by: str) -> float:
-    if by == "rrs" and not (terrain.factors and other.factors):
+    before, after = (flagged_cells(one, area_share, by) for one in (terrain, other))
+    if before is None or after is None:
         return float("nan")
-    before, after = (_hot_cells(one, area_share, by) for one in (terrain, other))
     return float(terrain.grid.share[before & after].sum() / terrain.grid.share[before].sum())
 
 

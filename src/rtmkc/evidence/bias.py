@@ -17,7 +17,7 @@ from rtmkc.model.history.ages import Past
 from rtmkc.model.history.fit import Learner, Scales
 from rtmkc.model.terrain import RiskTerrain
 from rtmkc.model.where import RiskForecast
-from rtmkc.places.hotspots import find_hotspots
+from rtmkc.places.hotspots import flagged_cells
 from rtmkc.raster.candidates import build_candidates, build_curves
 from rtmkc.raster.factors import GUARDED_PROVENANCES
 from rtmkc.raster.grid import Grid
@@ -137,7 +137,7 @@ def bias_panel(
     shared = share_out(
         terrain.grid, incidents.frame.geometry.to_numpy(), districts, name=name, residents=residents
     )
-    flagged = {by: _flagged(terrain, area_share, by) for by in ("expected", "rrs")}
+    flagged = {by: flagged_cells(terrain, area_share, by) for by in ("expected", "rrs")}
     table = _plain_columns(terrain.grid, shared)
     for by, ending in (("expected", ""), ("rrs", "_rrs")):
         for column, values in _columns(terrain, shared, table, flagged[by]).items():
@@ -147,7 +147,7 @@ def bias_panel(
     other = _without(terrain, left_out) if left_out else None
     if other is not None:
         for by, ending in (("expected", "_without"), ("rrs", "_rrs_without")):
-            columns = _columns(other, shared, table, _flagged(other, area_share, by))
+            columns = _columns(other, shared, table, flagged_cells(other, area_share, by))
             for column in ("flagged_share", "ratio"):
                 table[column + ending] = columns[column]
 
@@ -170,15 +170,6 @@ def _check_rate(rate: Any) -> float:
     if not 0 < number < 1:
         raise InputError(f"Invalid reporting rate {rate!r}. It must be greater than 0 and less than 1.")
     return number
-
-
-def _flagged(terrain: RiskTerrain, area_share: float, by: str) -> np.ndarray | None:
-    """The hot-spot cells as a boolean cell vector; None where no factor ranks them."""
-    if by == "rrs" and not terrain.factors:
-        return None
-    marked = np.zeros(terrain.grid.n_cells, dtype=bool)
-    marked[find_hotspots(terrain, area_share=area_share, by=by)["cell_id"]] = True
-    return marked
 
 
 def _flagged_shares(shared: Districts, flagged: np.ndarray) -> np.ndarray:
@@ -269,8 +260,7 @@ def _scenarios(
             expected = forecast_of(where, np.where(counts > 0, held / np.maximum(counts, 1), 1.0))
             supposed = copy(terrain)
             supposed.cells = terrain.cells.assign(expected=expected)
-            flagged = _flagged(supposed, area_share, "expected")
-            assert flagged is not None  # by expected incidents cells always rank
+            flagged = flagged_cells(supposed, area_share, "expected")
             shares = _flagged_shares(shared, flagged)
             lowest, highest = np.minimum(lowest, shares), np.maximum(highest, shares)
             rows.append(

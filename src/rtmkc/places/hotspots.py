@@ -1,6 +1,6 @@
 """Hot spots: ranked cells under a budget, with both explanations, and the contiguous areas they form."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import geopandas as gpd
 import numpy as np
@@ -112,9 +112,7 @@ def find_hotspots(
         statement = f"the {len(chosen):,} cells highest by {by}"
     else:
         share = check_share("area_share", DEFAULT_AREA_SHARE if area_share is None else area_share)
-        order = _ranked(terrain, by)
-        filled = np.cumsum(terrain.grid.share[order])
-        chosen = order[: max(1, int(np.searchsorted(filled, share * filled[-1] * (1 + 1e-12), side="right")))]
+        chosen = _highest(terrain, share, by)
         statement = f"the cells highest by {by}, up to {100 * share:g} % of the study area"
     inside = terrain.grid.share[chosen].sum() / terrain.grid.share.sum()
     statement += f": {len(chosen):,} cells, {100 * inside:.2g} % of the area"
@@ -123,6 +121,37 @@ def find_hotspots(
         table.insert(1, "name", name_places(table, names, name_column))
     table.attrs["statement"] = statement
     return table
+
+
+@overload
+def flagged_cells(terrain: "RiskTerrain", area_share: float, by: Literal["expected"]) -> np.ndarray: ...
+
+
+@overload
+def flagged_cells(terrain: "RiskTerrain", area_share: float, by: str) -> np.ndarray | None: ...
+
+
+def flagged_cells(terrain: "RiskTerrain", area_share: float, by: str) -> np.ndarray | None:
+    """Return which cells are hot spots under an area share, without describing them; shape (n_cells,), boolean.
+
+    None for "rrs" where no factor ranks the cells.
+    """
+    if by == "rrs" and not terrain.factors:
+        return None
+    return _marked(terrain, _highest(terrain, check_share("area_share", area_share), by))
+
+
+def _highest(terrain: "RiskTerrain", area_share: float, by: str) -> np.ndarray:
+    """Return the hottest cells that fill a share of the area, hottest first."""
+    order = _ranked(terrain, by)
+    filled = np.cumsum(terrain.grid.share[order])
+    return order[: max(1, int(np.searchsorted(filled, area_share * filled[-1] * (1 + 1e-12), side="right")))]
+
+
+def _marked(terrain: "RiskTerrain", chosen: np.ndarray) -> np.ndarray:
+    marked = np.zeros(terrain.grid.n_cells, dtype=bool)
+    marked[chosen] = True
+    return marked
 
 
 def _ranked(terrain: "RiskTerrain", by: str) -> np.ndarray:
@@ -160,8 +189,7 @@ def _cells(terrain: "RiskTerrain", chosen: np.ndarray) -> gpd.GeoDataFrame:
 
 
 def _areas(terrain: "RiskTerrain", chosen: np.ndarray, by: str) -> gpd.GeoDataFrame:
-    marked = np.zeros(terrain.grid.n_cells, dtype=bool)
-    marked[chosen] = True
+    marked = _marked(terrain, chosen)
     label, _ = ndimage.label(terrain.grid.to_raster(marked, fill=False), structure=np.ones((3, 3)))
     label = terrain.grid.to_vector(label)[chosen]
     cells = terrain.cells.iloc[chosen].assign(area=label)
