@@ -1,6 +1,7 @@
 """Patches of risk that no factor explains: how strong and how wide they are, and weights that allow for them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +86,14 @@ class Whitener:
             # A covariance on a torus may have eigenvalues that are barely negative: none may be.
             self._kernel = np.maximum(plane.transform(covariance).real, 0.0).astype(np.complex128)
 
+    @cached_property
+    def weight(self) -> Floats:
+        """The inverse covariance times 1."""
+        return self.solve(np.ones_like(self._diagonal))
+
     def whiten(self, counts: Floats, means: Floats) -> Whitened:
         """Whiten the residuals of counts around means."""
-        residual, weight = self.solve((counts - means) / means), self.solve(np.ones_like(means))
+        residual, weight = self.solve((counts - means) / means), self.weight
         if self._kernel is None:
             flat = np.full(self._plane.spectrum_shape, 1.0 / self._diagonal.mean(), dtype=complex)
             return Whitened(residual, weight, 1.0 / self._diagonal, flat)
@@ -188,7 +194,7 @@ def fit_with_noise(
     for _ in range(2):
         noise = measure_noise(plane, counts, means)
         whitener = Whitener(plane, means, noise)
-        weighted = np.column_stack([whitener.solve(column) for column in columns.T])
+        weighted = np.column_stack([whitener.weight, *(whitener.solve(column) for column in columns.T[1:])])
         point = _solve_equation(columns, weighted, counts, offset, point)
         means = np.exp(columns @ point + offset)
     information = columns.T @ weighted
