@@ -9,7 +9,7 @@ from rtmkc.evidence.audits import GridAudit, PlacesAudit, audit_grid, audit_plac
 from rtmkc.model.terrain import assess
 from rtmkc.output.files import write_table
 from rtmkc.storage import new_folder, write_json
-from rtmkc.workflow.manifest import describe_run
+from rtmkc.workflow.manifest import describe_run, ledgers_of
 from rtmkc.workflow.run import check_replaceable
 from rtmkc.workflow.study import Study
 
@@ -109,14 +109,11 @@ def audit_study(
         found = StudyAudit(on_grids, without)
         if folder is not None:
             _write(folder, found)
-            layers = [
-                layer for layer in (incidents, *(factor.layer for factor in factors)) if layer is not None
-            ]
             facts = {
                 "grids": list(on_grids.sentences),
                 "places": list(without.sentences) if without else None,
             }
-            ledgers = [layer.ledger for layer in layers]
+            ledgers = ledgers_of(incidents, factors)
             write_json(folder / "manifest.json", describe_run(study, folder, facts, ledgers, {}))
     return found
 

@@ -3,14 +3,17 @@
 import importlib.metadata
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rtmkc import __version__
+from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.ledger import Ledger
 from rtmkc.inputs.lost import source_sha256
+from rtmkc.raster.factors import RiskFactor
 from rtmkc.storage import created_at, file_sha256
 from rtmkc.workflow.study import Study
 
@@ -18,6 +21,12 @@ LIBRARIES = (
     "numpy", "scipy", "pandas", "geopandas", "shapely", "pyproj", "pyogrio", "rasterio", "scikit-learn",
     "numba", "pyarrow", "matplotlib",
 )  # fmt: skip
+
+
+def ledgers_of(incidents: Layer | None, factors: Sequence[RiskFactor]) -> list[Ledger]:
+    """Return what became of every row of the incidents and the factors."""
+    layers = (incidents, *(factor.layer for factor in factors))
+    return [layer.ledger for layer in layers if layer is not None]
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from rtmkc.evidence.validation import Validation, validate
 from rtmkc.inputs.layers import read_layer
 from rtmkc.output.validation_page import write_validation_page
 from rtmkc.storage import new_folder, write_json
-from rtmkc.workflow.manifest import describe_run
+from rtmkc.workflow.manifest import describe_run, ledgers_of
 from rtmkc.workflow.run import check_replaceable
 from rtmkc.workflow.study import Study
 
@@ -79,10 +79,7 @@ def validate_study(
         if folder is not None:
             found.save(folder / "tables")
             write_validation_page(folder / "validation.html", found, title=study.study.name)
-            layers = [
-                layer for layer in (incidents, *(factor.layer for factor in factors)) if layer is not None
-            ]
-            ledgers = [layer.ledger for layer in layers]
+            ledgers = ledgers_of(incidents, factors)
             write_json(folder / "manifest.json", describe_run(study, folder, found.facts, ledgers, {}))
     return found
 
