@@ -48,7 +48,7 @@ anchors: $(STAMP) ## compare the forecast with published figures on real data; n
 studies: $(STAMP) ## classic in simulated cities, against published figures; about ten minutes
 	$(BIN)/python benchmarks/known_truth.py
 
-truth: $(STAMP) ## the proof of the weights: 5,000 simulated cities; an hour on two cores, and can be resumed
+truth: $(STAMP) ## the proof of the weights: 4,900 fits of simulated cities; an hour on two cores, and can be resumed
 	$(BIN)/python benchmarks/guarded_truth.py
 
 options: $(STAMP) ## coverage of the other kinds of inference in simulated cities
