@@ -13,7 +13,8 @@ from matplotlib.text import Annotation, Text
 
 from rtmkc.errors import NoFactorError
 from rtmkc.output.classes import COLOURS, area_of_classes, classify, legend_labels
-from rtmkc.output.plots import map_size, plot_corridors, plot_risk, plot_weights, weights_size
+from rtmkc.output.maps import draw_classes, map_size
+from rtmkc.output.plots import plot_risk, plot_weights, weights_size
 from rtmkc.output.words import attribution
 
 NUMBER = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
@@ -85,9 +86,7 @@ def test_cells_outside_the_area_are_not_drawn(make_terrain, ax):
     grid = terrain.grid.__class__(
         terrain.grid.area, 100.0, terrain.grid.west, terrain.grid.north, 2, 3, 200.0, inside, np.ones(5)
     )
-    from rtmkc.output.plots import _draw_classes
-
-    _draw_classes(ax, grid, np.zeros(5, dtype=int))
+    draw_classes(ax, grid, np.zeros(5, dtype=int))
     np.testing.assert_array_equal(np.ma.getmaskarray(ax.get_images()[0].get_array()), ~inside)
 
 
@@ -235,24 +234,6 @@ def test_names_are_text_and_never_formulas(make_terrain):
     label = ax.get_yticklabels()[0]
     assert label.get_text().count(r"\$") == 2
     assert label._preprocess_math(label.get_text())[1] is False
-
-
-def test_corridors_are_numbered_and_named(terrain, corridors, ax):
-    """Each corridor's number stands on its line, and the legend names street and ends."""
-    plot_corridors(terrain, corridors, ax=ax)
-    found = numbers(ax)
-    assert [text.get_text() for text in found] == ["1", "2"]
-    for text, line in zip(found, corridors.geometry, strict=True):
-        assert line.distance(shapely.Point(text.xy)) < 1e-6
-    assert "Independence Avenue, Benton Boulevard to\nHardesty Avenue (1.0 km)" in texts(ax)
-
-
-def test_treated_streets_are_shown_as_treated(terrain, corridors, ax):
-    """Lines and areas that are treated already get a legend entry of their own."""
-    areas = corridors.set_geometry(corridors.buffer(50))
-    plot_corridors(terrain, corridors.iloc[:0], ax=ax, treated=areas, streets=corridors)
-    assert "treated already, left out" in texts(ax)
-    assert "no stretch is worth its length" in texts(ax)
 
 
 def test_the_risk_map_can_show_the_first_corridor_and_what_is_treated(terrain, corridors, ax):

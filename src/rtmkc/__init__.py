@@ -57,7 +57,7 @@ _HOME = {
     "write_gpkg": "rtmkc.output.files",
     "plot_risk": "rtmkc.output.plots",
     "plot_weights": "rtmkc.output.plots",
-    "plot_corridors": "rtmkc.output.plots",
+    "plot_corridors": "rtmkc.output.plots_corridors",
     "write_report": "rtmkc.output.report",
     "plot_hit_rates": "rtmkc.output.plots_validation",
     "plot_calibration": "rtmkc.output.plots_validation",

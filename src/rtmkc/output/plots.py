@@ -1,42 +1,38 @@
 """Plots: one result type in, Axes out; nothing is computed here but the classes of the legend."""
 
 import textwrap
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
 import shapely
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rtmkc.inputs.layers import as_layer
 from rtmkc.model.guarded.recipe import LEVEL
 from rtmkc.model.weights import IN_MODEL, UNDECIDED
 from rtmkc.output.classes import (
     COLOURS,
     CORRIDOR,
     INK,
-    LABELS,
-    STREET,
-    TREATED,
     area_of_classes,
     classify,
     legend_labels,
 )
-from rtmkc.output.furniture import (
-    LANDSCAPE,
-    SMALL,
-    TEXT,
-    figure_of,
-    finish_map,
-    number_places,
-    plain,
-    say_title,
+from rtmkc.output.furniture import SMALL, TEXT, figure_of, finish_map, number_places, plain, say_title
+from rtmkc.output.maps import (
+    NUMBERED,
+    corridor_line,
+    draw_classes,
+    draw_corridors,
+    draw_lines,
+    draw_outline,
+    draw_streets,
+    draw_treated,
+    map_size,
+    new_axes,
 )
 from rtmkc.output.weights import (
     chance_of,
@@ -48,8 +44,6 @@ from rtmkc.output.weights import (
     patches_sentence,
 )
 from rtmkc.output.words import (
-    corridor_name,
-    ends_words,
     expected_words,
     interval_words,
     reach_words,
@@ -61,8 +55,6 @@ if TYPE_CHECKING:
     from rtmkc.model.terrain import RiskTerrain
     from rtmkc.raster.grid import Grid
 
-NUMBERED = 10
-"""So many places are numbered on a map; more numbers hide what they name."""
 OTHER_ROW = 0.5
 """Height of the row of a factor without a weight, in rows of those with one."""
 UNSURE, WARNING = "#7b8794", "#b44d12"
@@ -120,10 +112,10 @@ def plot_risk(
     """
     classes = classify(relative_risk(terrain, by))
     what = expected_words(terrain) if by == "expected" else "Relative risk score, from the factors alone"
-    ax = ax if ax is not None else _new_axes(*map_size(terrain.grid))
-    _draw_classes(ax, terrain.grid, classes)
-    _draw_streets(ax, terrain.grid, streets)
-    _draw_outline(ax, terrain.grid)
+    ax = ax if ax is not None else new_axes(*map_size(terrain.grid))
+    draw_classes(ax, terrain.grid, classes)
+    draw_streets(ax, terrain.grid, streets)
+    draw_outline(ax, terrain.grid)
     handles: list[Any] = [
         Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, label=label)
         for colour, label in zip(
@@ -137,78 +129,19 @@ def plot_risk(
         # Outlines of cells smaller than their line would bury the colours below.
         outlined = places if _cell_points(ax, terrain.grid) >= 2 else first
         outline = shapely.boundary(shapely.union_all(outlined.geometry.to_numpy()))
-        _draw_lines(ax, [outline], INK, 0.9, zorder=5)
+        draw_lines(ax, [outline], INK, 0.9, zorder=5)
         handles.append(
             Line2D([], [], color=INK, linewidth=0.9, label=_hotspot_label(hotspots, len(outlined)))
         )
     if treated is not None:
-        handles.append(_draw_treated(ax, terrain.grid, treated))
+        handles.append(draw_treated(ax, terrain.grid, treated))
     if corridors is not None and len(corridors):
-        _draw_corridors(ax, terrain.grid, corridors)
-        handles += [_corridor_line(corridor) for _, corridor in corridors.iloc[:NUMBERED].iterrows()]
+        draw_corridors(ax, terrain.grid, corridors)
+        handles += [corridor_line(corridor) for _, corridor in corridors.iloc[:NUMBERED].iterrows()]
     finish_map(ax, terrain, title or f"{what}, {terrain.grid.area.name}", handles, scale_bar, north_arrow)
     if first is not None:
         middles = shapely.get_coordinates(first.geometry.representative_point().to_numpy())
         number_places(ax, middles, first["rank"].tolist(), away=True)
-    return ax
-
-
-def plot_corridors(
-    terrain: "RiskTerrain",
-    corridors: gpd.GeoDataFrame,
-    *,
-    ax: Axes | None = None,
-    streets: Any = None,
-    treated: Any = None,
-    scale_bar: bool = True,
-    north_arrow: bool = True,
-    title: str | None = None,
-) -> Axes:
-    """Draw the ranked corridors, numbered, over a pale risk map.
-
-    Parameters
-    ----------
-    terrain : RiskTerrain
-        The terrain.
-    corridors : GeoDataFrame
-        From `find_corridors`.
-    ax : Axes, optional
-        Where to draw; a new figure if left out.
-    streets : layer, optional
-        Lines drawn thinly for orientation.
-    treated : layer, optional
-        What is treated already: dashed.
-    scale_bar, north_arrow : bool
-        Whether to draw them, below the map.
-    title : str, optional
-        Instead of a sentence saying what is shown.
-
-    Returns
-    -------
-    Axes
-    """
-    grid = terrain.grid
-    ax = ax if ax is not None else _new_axes(*corridors_size(grid, corridors))
-    _draw_classes(ax, grid, classify(relative_risk(terrain)), alpha=0.5)
-    _draw_streets(ax, grid, streets)
-    _draw_outline(ax, grid)
-    handles: list[Any] = [
-        Patch(facecolor=colour, alpha=0.5, edgecolor=INK, linewidth=0.4, label=label)
-        for colour, label in zip(COLOURS, LABELS, strict=True)
-    ]
-    if treated is not None:
-        handles.append(_draw_treated(ax, grid, treated))
-    lines = _draw_corridors(ax, grid, corridors)
-    handles += [_corridor_handle(corridor) for _, corridor in corridors.iloc[:NUMBERED].iterrows()]
-    if not len(corridors):
-        handles.append(Line2D([], [], color="none", label="no stretch is worth its length"))
-    default = f"Next corridors. {expected_words(terrain)}, {grid.area.name}"
-    finish_map(ax, terrain, title or default, handles, scale_bar, north_arrow)
-    if len(lines):
-        middles = shapely.get_coordinates(
-            shapely.line_interpolate_point(_longest_part(lines), 0.5, normalized=True)
-        )
-        number_places(ax, middles[:NUMBERED], corridors["rank"].tolist()[:NUMBERED], away=False)
     return ax
 
 
@@ -231,7 +164,7 @@ def plot_weights(terrain: "RiskTerrain", *, ax: Axes | None = None, title: str |
         the model only their name, in grey. Without a factor in the model it says so.
     """
     weights = in_model(terrain)
-    ax = ax if ax is not None else _new_axes(*weights_size(terrain))
+    ax = ax if ax is not None else new_axes(*weights_size(terrain))
     say_title(ax, terrain, title or f"What the environment has to do with it, {terrain.grid.area.name}")
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
@@ -325,90 +258,10 @@ def _factor_label(weight: Any, block_length: float | None) -> str:
     )
 
 
-def map_size(grid: "Grid", *, legend_lines: int = 6) -> tuple[float, float]:
-    """Return width and height of a figure, in inches, that fits a map of the grid and its legend."""
-    ratio = grid.n_rows / grid.n_columns
-    if ratio < LANDSCAPE:  # the legend stands in two columns below the map
-        return 7.4, 1.7 + 0.1 * legend_lines + 7.4 * ratio
-    return 7.4, 1.0 + 4.6 * min(ratio, 1.8)
-
-
-def corridors_size(grid: "Grid", corridors: gpd.GeoDataFrame) -> tuple[float, float]:
-    """Return width and height of a figure, in inches, that fits a map of corridors and their names."""
-    return map_size(grid, legend_lines=6 + 2 * min(len(corridors), NUMBERED))
-
-
 def weights_size(terrain: "RiskTerrain") -> tuple[float, float]:
     """Return width and height of a figure, in inches, that fits the relative risk values."""
     n_others = len(terrain.weights) - len(terrain.factors) if terrain.factors else 0
     return 7.6, 1.8 + 0.55 * max(len(terrain.factors) + OTHER_ROW * n_others, 1)
-
-
-def _new_axes(width: float, height: float) -> Axes:
-    # By pyplot, so that a notebook shows it and plt.show() finds it; it falls back to Agg without a display.
-    import matplotlib.pyplot as plt
-
-    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
-
-
-def _draw_classes(ax: Axes, grid: "Grid", classes: np.ndarray, alpha: float = 1.0) -> None:
-    raster = np.ma.masked_less(grid.to_raster(classes.astype(int), fill=-1), 0)
-    east = grid.west + grid.n_columns * grid.cell_size
-    south = grid.north - grid.n_rows * grid.cell_size
-    ax.imshow(
-        raster, extent=(grid.west, east, south, grid.north), cmap=ListedColormap(COLOURS), vmin=-0.5,
-        vmax=len(COLOURS) - 0.5, interpolation="nearest", alpha=alpha, zorder=1,
-    )  # fmt: skip
-
-
-def _draw_outline(ax: Axes, grid: "Grid") -> None:
-    _draw_lines(ax, [shapely.boundary(grid.area.geometry)], INK, 0.7, zorder=3)
-
-
-def _draw_streets(ax: Axes, grid: "Grid", streets: Any) -> None:
-    if streets is not None:
-        lines = shapely.clip_by_rect(layer_shapes(streets, grid), *grid.area.geometry.bounds)
-        _draw_lines(ax, lines, STREET, 0.35, zorder=2)
-
-
-def layer_shapes(layer: Any, grid: "Grid") -> np.ndarray:
-    """Return the shapes of a layer, or of a street network, in the system of a grid."""
-    frame = getattr(layer, "segments", None)  # of a StreetNetwork
-    frame = as_layer(layer, name="lines").frame if frame is None else frame
-    shapes: np.ndarray = frame.to_crs(grid.crs).geometry.to_numpy()
-    return shapes
-
-
-def _draw_lines(
-    ax: Axes, shapes: Iterable[Any], colour: str, width: float, *, zorder: float, linestyle: Any = "solid"
-) -> None:
-    parts = shapely.get_parts(shapely.get_parts(np.asarray(list(shapes), dtype=object)))
-    lines = [shapely.get_coordinates(part) for part in parts if not part.is_empty]
-    ax.add_collection(
-        LineCollection(lines, colors=colour, linewidths=width, linestyles=[linestyle], zorder=zorder),
-        autolim=False,
-    )
-
-
-def _draw_treated(ax: Axes, grid: "Grid", treated: Any) -> Line2D:
-    shapes = layer_shapes(treated, grid)
-    areal = np.isin(shapely.get_type_id(shapes), [3, 6])
-    dashes = (0, (2, 1))
-    lines = np.where(areal, shapely.boundary(shapes), shapes)
-    _draw_lines(ax, lines, TREATED, 2.0, zorder=6, linestyle=dashes)
-    return Line2D([], [], color=TREATED, linewidth=2.0, linestyle=dashes, label="treated already, left out")
-
-
-def _draw_corridors(ax: Axes, grid: "Grid", corridors: gpd.GeoDataFrame) -> np.ndarray:
-    lines = corridors.to_crs(grid.crs).geometry.to_numpy() if len(corridors) else np.array([], dtype=object)
-    _draw_lines(ax, lines, "white", 4.4, zorder=7)
-    _draw_lines(ax, lines, CORRIDOR, 2.6, zorder=8)
-    return lines
-
-
-def _longest_part(lines: np.ndarray) -> np.ndarray:
-    parts = [max(shapely.get_parts(line), key=lambda part: part.length) for line in lines]
-    return np.array(parts, dtype=object)
 
 
 def _cell_points(ax: Axes, grid: "Grid") -> float:
@@ -424,22 +277,3 @@ def _hotspot_label(hotspots: gpd.GeoDataFrame, n_outlined: int) -> str:
         return f"the first {first} of {total:,} hot-spot {kind}"
     numbered = f", the first {first} numbered" if first < total else ", numbered by rank"
     return f"{total:,} hot-spot {kind}{numbered}"
-
-
-def _corridor_handle(corridor: Any) -> Line2D:
-    return Line2D(
-        [], [], color="none", marker=f"${corridor['rank']}$", markersize=6.5, markerfacecolor=CORRIDOR,
-        markeredgecolor=CORRIDOR, markeredgewidth=0.4, label=_corridor_label(corridor),
-    )  # fmt: skip
-
-
-def _corridor_line(corridor: Any) -> Line2D:
-    label = _corridor_label(corridor, f"corridor {corridor['rank']}: ")
-    return Line2D([], [], color=CORRIDOR, linewidth=2.6, label=label)
-
-
-def _corridor_label(corridor: Any, before: str = "") -> str:
-    ends = ends_words(corridor)
-    name = f"{before}{corridor_name(corridor)}"
-    words = f"{name}{', ' if ends else ''}{ends} ({corridor['length_m'] / 1000:.1f} km)"
-    return "\n".join(textwrap.wrap(plain(words), 46))

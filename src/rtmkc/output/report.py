@@ -22,15 +22,9 @@ from rtmkc.output.bias import bias_rows
 from rtmkc.output.comparisons import change_rows, slice_rows
 from rtmkc.output.diagnostics import check_rows
 from rtmkc.output.formats import number, picture, template
-from rtmkc.output.plots import (
-    corridors_size,
-    layer_shapes,
-    map_size,
-    plot_corridors,
-    plot_risk,
-    plot_weights,
-    weights_size,
-)
+from rtmkc.output.maps import layer_shapes, map_size
+from rtmkc.output.plots import plot_risk, plot_weights, weights_size
+from rtmkc.output.plots_corridors import corridors_size, plot_corridors
 from rtmkc.output.weights import (
     comparison_rows,
     doubts,
