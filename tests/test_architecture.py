@@ -1,6 +1,7 @@
 """The direction of imports, the size of files, and what may not be in them."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,20 @@ def test_the_engine_knows_no_maps_and_no_tables():
                 assert name.split(".")[0] not in {"pandas", "geopandas", "shapely", "rasterio", "pyproj"}, (
                     path.name
                 )
+
+
+def test_commands_load_what_they_need_when_they_run():
+    """The command line imports nothing heavy at the top of a file, so that --help answers at once."""
+    light = ("__version__", "cli.", "errors.", "output.terminal.")
+    for path in (SOURCE / "cli").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            if own := imports_of(node):
+                assert all(target.startswith(light) for _, target in own), path
+            else:
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+                assert {name.split(".")[0] for name in names} <= {"click", *sys.stdlib_module_names}, path
 
 
 def test_files_have_one_subject():

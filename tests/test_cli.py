@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,21 @@ def test_the_commands_are_those_of_the_documentation():
         "info",
     }
     assert call("--version").stdout == f"rtmkc, version {rtm.__version__}\n"
+
+
+def test_both_ways_to_call_it_are_the_same_command():
+    """`rtmkc` and `python -m rtmkc.cli` answer alike, and --help loads no numbers and no maps."""
+    script = shutil.which("rtmkc", path=os.path.dirname(sys.executable))
+    code = (
+        "import sys, rtmkc.cli; print([name for name in ('numpy', 'pandas', 'click') if name in sys.modules])"
+    )
+    calls = [
+        [script, "--version"],
+        [sys.executable, "-m", "rtmkc.cli", "--version"],
+        [sys.executable, "-c", code],
+    ]
+    said = [subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip() for call in calls]
+    assert said == [f"rtmkc, version {rtm.__version__}"] * 2 + ["['click']"]
 
 
 @pytest.mark.parametrize(
