@@ -265,6 +265,10 @@ class StreetNetwork:
         starts, segments = self._segments_at
         return segments[starts[node] : starts[node + 1]]
 
+    def names_at(self, node: int) -> list[str]:
+        """Return the names of the segments that end at a node, each segment's once; nameless ones have none."""
+        return [str(found) for found in self._names[self.segments_at(node)] if found]
+
     def cross_street(self, node: int, street: str) -> str:
         """Return what a corridor of `street` ends at, in words.
 
@@ -282,7 +286,7 @@ class StreetNetwork:
             in the alphabet); else "near the end of <street>", "near a fork of <street>", or "near <other>"
             with the nearest other street within 150 m where only nameless lines meet.
         """
-        names = [found for found in self._names[self.segments_at(node)] if found]
+        names = self.names_at(node)
         others = sorted(set(names) - {street}, key=lambda found: (-names.count(found), found))
         if others:
             return str(others[0])
