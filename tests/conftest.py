@@ -77,6 +77,8 @@ def made_terrain(
             "expected": expected,
             "lower": np.floor(expected / 3),
             "upper": np.ceil(3 * expected + 1),
+            "rate_sd": expected / 2,
+            "neighbourhood": expected / spot_history,
         },
         flags,
         _weights(factors, rrvs, flags, method),

@@ -58,6 +58,7 @@ def facts_of(why: RiskTerrainModel, where: RiskForecast) -> dict[str, Any]:
             if hot is None
             else {"share": hot.share, "lift": hot.lift, "strength": hot.strength},
             "drift": where.history_.drift,
+            "history_horizons": float(where.history_.counts.sum() / where.expected_.sum()),
             "gain": where.gain_statement_,
             "gain_nats": [_finite(value) for value in (gain.nats, gain.lower, gain.upper)],
             "uses_curves": where.uses_curves_,

@@ -18,9 +18,10 @@ from rtmkc.raster.cog import read_cog, write_cog
 from rtmkc.raster.grid import Grid
 from rtmkc.storage import created_at, new_folder, write_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SURFACES = (
     "share", "count", "exposure", "rrs", "environment", "area_history", "spot_history", "expected", "lower", "upper",
+    "rate_sd", "neighbourhood",
 )  # fmt: skip
 TEXT = ("factor", "kind", "extent_set", "status", "reason")
 

@@ -61,7 +61,8 @@ class RiskTerrain:
     cells : DataFrame
         One row a cell in cell-vector order: cell_id, row, column, easting, northing (metres), share,
         count, exposure, rrs, environment, area_history, spot_history, expected, lower, upper (incidents over
-        `horizon_days`), and one boolean column ``f_<factor>`` for every factor in the model.
+        `horizon_days`), rate_sd (standard deviation of the rate), neighbourhood (expected before the cell's own
+        incidents), and one boolean column ``f_<factor>`` for every factor in the model.
     weights : DataFrame
         ``why.weights_``.
     curves : DataFrame
@@ -99,6 +100,8 @@ class RiskTerrain:
             "expected": where.expected_,
             "lower": where.lower_,
             "upper": where.upper_,
+            "rate_sd": where.rate_sd_,
+            "neighbourhood": where.neighbourhood_,
         }
         in_model = why.weights_.loc[why.weights_["status"] == "in the model", "factor"]
         flags = {name: why.flags_[name].to_numpy() for name in in_model}

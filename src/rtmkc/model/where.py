@@ -63,6 +63,10 @@ class RiskForecast(BaseEstimator):
         Expected incidents per cell over the horizon (over the period of the data, where that is not known).
     lower_, upper_ : ndarray, shape (n_cells,)
         90 % predictive interval of each cell's count over the horizon. It does not hold for sums over cells.
+    neighbourhood_ : ndarray, shape (n_cells,)
+        `expected_` before the cell's own incidents are seen: environment and what happened around it.
+    rate_sd_ : ndarray, shape (n_cells,)
+        Standard deviation of the rate that `expected_` is the mean of, by the cell's own history.
     city_mean_ : float
         Mean of `expected_`.
     environment_, area_history_, spot_history_ : ndarray, shape (n_cells,)
@@ -262,7 +266,10 @@ class RiskForecast(BaseEstimator):
         # The multipliers move the sum a little; the level is that of the data, and the environment carries it.
         self.environment_ = history.base * (grid.n_cells / current.sum())
         self.expected_ = self.city_mean_ * self.environment_ * self.area_history_ * self.spot_history_
-        self.lower_, self.upper_ = predictive_interval(history.rates(total))
+        self.neighbourhood_ = self.expected_ / history.multipliers[-1]
+        rates = history.rates(total)
+        self.rate_sd_ = rates.standard_deviation()
+        self.lower_, self.upper_ = predictive_interval(rates.widened(history.drift))
         return level
 
     def predict(self) -> np.ndarray:

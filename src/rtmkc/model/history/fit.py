@@ -131,10 +131,9 @@ class History:
         return np.asarray(self.base * np.prod(self.multipliers, axis=0))
 
     def rates(self, total: float) -> Rates:
-        """Return the distribution of every cell's rate, drift included, for `total` incidents in all."""
+        """Return the distribution of every cell's rate, without drift, for `total` incidents in all."""
         surface = self.base * np.prod(self.multipliers[:-1], axis=0)
-        own = rates_of(self.strengths[-1], self.parameters.hot, surface, self.counts, total)
-        return own.widened(self.drift)
+        return rates_of(self.strengths[-1], self.parameters.hot, surface, self.counts, total)
 
 
 class Scales:

@@ -35,6 +35,12 @@ class Rates:
     means: np.ndarray = field(repr=False)
     shapes: np.ndarray = field(repr=False)
 
+    def standard_deviation(self) -> np.ndarray:
+        """Return the standard deviation of every cell's rate; shape (n_cells,)."""
+        mean = np.sum(self.chances * self.means, axis=0)
+        second = np.sum(self.chances * self.means**2 * (1.0 + 1.0 / self.shapes), axis=0)
+        return np.sqrt(np.maximum(second - mean**2, 0.0))
+
     def widened(self, drift: float) -> "Rates":
         """Return the rates times a variable of mean 1 and variance `drift`, again as gamma distributions."""
         spread = (1.0 + 1.0 / self.shapes) * (1.0 + drift) - 1.0

@@ -14,66 +14,86 @@ import shapely
 from rtmkc.checks import check_columns
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
+from rtmkc.places.corridors.paths import StreetPath
+from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.seams import Seam
-from rtmkc.places.corridors.streets import StreetNetwork
-from rtmkc.places.corridors.stretches import StreetBlocks, Stretch
 from rtmkc.raster.grid import Grid
 
 _BUFFER_M = 100.0
 _SAMPLE_M = 10.0
 _TOP_FACTORS = 3
 _NUMBERS = (
-    "length_m",
-    "expected",
-    "expected_per_km",
-    "excess",
-    "city_multiple",
-    "incidents",
-    "buffer_expected",
-)
+    "turns", "length_m", "value", "expected", "lower", "upper", "expected_per_km", "excess", "llr", "city_multiple",
+    "incidents", "buffer_expected", "p_length", "p_factors", "rank_stability", "optimism", "mde_percent", "gap",
+)  # fmt: skip
 _TYPES = {"rank": "int64", "blocks": "int64"} | dict.fromkeys(_NUMBERS, "float64")
 COLUMNS = (
-    "rank",
-    "corridor_id",
-    "name",
-    "from_street",
-    "to_street",
-    "length_m",
-    "blocks",
-    "expected",
-    "expected_per_km",
-    "excess",
-    "city_multiple",
-    "incidents",
-    "top_factors",
-    "buffer_expected",
-)
+    "rank", "corridor_id", "name", "from_street", "to_street", "via", "turns", "length_m", "blocks", "value", "expected",
+    "lower", "upper", "expected_per_km", "excess", "llr", "city_multiple", "incidents", "top_factors", "buffer_expected",
+    "mde_percent", "p_length", "p_factors", "rank_stability", "optimism", "runner_up", "why_not_longer", "gap",
+)  # fmt: skip
 """Columns of a table of corridors, before its geometry."""
+NAMELESS = "an unnamed street"
 
 
-def row_of_stretch(stretch: Stretch, blocks: StreetBlocks, network: StreetNetwork) -> dict[str, Any]:
-    """Name a stretch of street after the streets it runs between, from west to east or south to north."""
-    name = str(blocks.names[blocks.street[stretch.blocks[0]]])
-    line, ends = stretch.line(blocks), stretch.ends(blocks)
-    if not _runs_east_or_north(line):
-        line, ends = shapely.reverse(line), ends[::-1]
-    from_street, to_street = (network.cross_street(end, name) for end in ends)
+def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
+    """Name a path along streets after the streets it runs between, from west to east or south to north."""
+    blocks = risk.blocks
+    line, arcs = path.line(blocks), path.arcs
+    is_reversed = not _runs_east_or_north(line)
+    lengths = blocks.length_m[path.blocks] * path.shares
+    names = [str(blocks.names[street]) if street >= 0 else None for street in blocks.street[path.blocks]]
+    ends = [
+        _end_words(risk, node, name, line, at, is_inside=share < 1.0)
+        for node, name, at, share in zip(
+            path.ends(blocks), (names[0], names[-1]), (0, -1), (1.0, path.last_share), strict=True
+        )
+    ]
+    if is_reversed:
+        line, arcs, names, lengths, ends = (
+            shapely.reverse(line),
+            arcs[::-1],
+            names[::-1],
+            lengths[::-1],
+            ends[::-1],
+        )
+    by_name = pd.Series(lengths).groupby(pd.Series(names, dtype=object)).sum()
     corners = sorted(
         (
-            name,
+            name or "",
             f"{shapely.length(part):.0f}",
             *sorted(f"{east:.0f} {north:.0f}" for east, north in _both_ends(part)),
         )
-        for part in blocks.geometry[stretch.blocks]
+        for name, part in zip(names[:: -1 if is_reversed else 1], path.parts(blocks), strict=True)
     )
+    in_order = [name or NAMELESS for name in dict.fromkeys(names)]
     return {
         "corridor_id": _identity(corners),
-        "name": name,
-        "from_street": from_street,
-        "to_street": to_street,
-        "blocks": len(stretch.blocks),
+        "name": str(by_name.idxmax()) if len(by_name) else _plain_name(line, risk.terrain.grid, "street"),
+        "from_street": ends[0],
+        "to_street": ends[1],
+        "via": ", then ".join(in_order),
+        "blocks": len(arcs),
+        "length_m": path.length_m,
+        "value": path.value,
         "geometry": line,
-    } | _figures(stretch)
+        "is_reversed": is_reversed,
+    }
+
+
+def _end_words(
+    risk: StreetRisk, node: int, name: str | None, line: shapely.LineString, at: int, *, is_inside: bool
+) -> str:
+    """What a path ends at: a cross street; or, where no name helps, a place."""
+    network = risk.network
+    if name is not None:
+        found = network.cross_street(node, name)
+        return f"short of {found}" if is_inside else found
+    others = [found for found in network.names_at(node) if found]
+    if others and not is_inside:
+        return str(others[0])
+    place = _in_degrees(shapely.get_coordinates(line)[at], risk.terrain.grid)
+    return f"{place[0]:.4f}, {place[1]:.4f}"
 
 
 @dataclass(frozen=True)
@@ -138,19 +158,32 @@ def row_of_seam(seam: Seam, grid: Grid, names: SeamNames | None) -> dict[str, An
     line = seam.line(grid)
     if not _runs_east_or_north(line):
         line = shapely.reverse(line)
-    to_degrees = pyproj.Transformer.from_crs(grid.crs, 4326, always_xy=True)
-    (west, south), (east, north) = (to_degrees.transform(*end) for end in _both_ends(line))
-    middle = shapely.get_coordinates(line.interpolate(0.5, normalized=True))[0]
-    longitude, latitude = to_degrees.transform(*middle)
-    plain = f"{_compass(line)} seam near {latitude:.4f}, {longitude:.4f}"
+    begin, end = (_in_degrees(place, grid) for place in _both_ends(line))
     return {
         "corridor_id": _identity(sorted(seam.cells.tolist())),
-        "name": (names.of_line(line) if names is not None else None) or plain,
-        "from_street": f"{south:.4f}, {west:.4f}",
-        "to_street": f"{north:.4f}, {east:.4f}",
+        "name": (names.of_line(line) if names is not None else None) or _plain_name(line, grid, "seam"),
+        "from_street": f"{begin[0]:.4f}, {begin[1]:.4f}",
+        "to_street": f"{end[0]:.4f}, {end[1]:.4f}",
         "blocks": len(seam.cells),
+        "length_m": seam.length_m,
+        "value": seam.value,
+        "expected": seam.prize,
+        "excess": seam.value,
         "geometry": line,
-    } | _figures(seam)
+    }
+
+
+def _plain_name(line: shapely.LineString, grid: Grid, what: str) -> str:
+    latitude, longitude = _in_degrees(
+        shapely.get_coordinates(line.interpolate(0.5, normalized=True))[0], grid
+    )
+    return f"{_compass(line)} {what} near {latitude:.4f}, {longitude:.4f}"
+
+
+def _in_degrees(place: np.ndarray, grid: Grid) -> tuple[float, float]:
+    """Return latitude and longitude of a place."""
+    longitude, latitude = pyproj.Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(*place)
+    return float(latitude), float(longitude)
 
 
 def describe(rows: list[dict[str, Any]], terrain: Any) -> gpd.GeoDataFrame:
@@ -163,12 +196,14 @@ def describe(rows: list[dict[str, Any]], terrain: Any) -> gpd.GeoDataFrame:
     )
     lines = table.geometry.to_numpy()
     table["rank"] = np.arange(1, len(table) + 1)
-    table["top_factors"] = [_top_factors(_cells_along(line, grid), terrain.cells) for line in lines]
+    if len(table):
+        table["expected_per_km"] = 1000 * table["expected"] / table["length_m"]
+    table["top_factors"] = [top_factors(cells_along(line, grid), terrain.cells) for line in lines]
     table["buffer_expected"] = [_expected_around(line, terrain) for line in lines]
     return table.reindex(columns=[*COLUMNS, "geometry"]).astype(_TYPES)
 
 
-def _cells_along(line: shapely.LineString, grid: Grid) -> np.ndarray:
+def cells_along(line: shapely.LineString, grid: Grid) -> np.ndarray:
     """Return the cells of the area that a line passes through (points every 10 m)."""
     chainage = np.linspace(0.0, line.length, int(np.ceil(line.length / _SAMPLE_M)) + 1)
     eastings, northings = shapely.get_coordinates(shapely.line_interpolate_point(line, chainage)).T
@@ -176,7 +211,8 @@ def _cells_along(line: shapely.LineString, grid: Grid) -> np.ndarray:
     return cells[cells >= 0]
 
 
-def _top_factors(cells: np.ndarray, table: pd.DataFrame) -> str:
+def top_factors(cells: np.ndarray, table: pd.DataFrame) -> str:
+    """Return the factors flagged in most of some cells, with the share of these."""
     flags = [column for column in table.columns if str(column).startswith("f_")]
     if len(cells) == 0 or not flags:
         return ""
@@ -194,15 +230,6 @@ def _expected_around(line: shapely.LineString, terrain: Any) -> float:
     )  # fmt: skip
     inside = shapely.dwithin(shapely.points(grid.eastings[near], grid.northings[near]), line, _BUFFER_M)
     return float(terrain.cells["expected"].to_numpy(dtype=float)[near[inside]].sum())
-
-
-def _figures(found: Stretch | Seam) -> dict[str, float]:
-    return {
-        "length_m": found.length_m,
-        "expected": found.prize,
-        "expected_per_km": 1000 * found.prize / found.length_m,
-        "excess": found.value,
-    }
 
 
 def _both_ends(line: shapely.LineString) -> np.ndarray:

@@ -5,26 +5,51 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+LINEAR, DENSITY, LLR = 0, 1, 2
+"""Kinds of objective: a sum over blocks, the sum per metre, the log likelihood ratio of the sum."""
+
 
 class PathGraph(NamedTuple):
-    """What may follow what (CSR): a start lies at a node and offers first arcs; an arc offers next arcs."""
+    """What may follow what (CSR): a node offers first arcs, an arc offers next arcs, some of them by a turn.
 
-    first_node: np.ndarray
+    Arc ``2 b`` runs along block b, arc ``2 b + 1`` against it.
+    """
+
     first_starts: np.ndarray
     first_arcs: np.ndarray
     next_starts: np.ndarray
     next_arcs: np.ndarray
+    next_turns: np.ndarray
     head: np.ndarray
     length: np.ndarray
+    street: np.ndarray
+
+
+class Worth(NamedTuple):
+    """What blocks are worth, what they are compared with (for LLR), and both in total; which may be used."""
+
+    value: np.ndarray
+    base: np.ndarray
+    total_value: float
+    total_base: float
+    is_open: np.ndarray
 
 
 class Rule(NamedTuple):
-    """Bounds in metres, price of a metre, difference within which values tie, most paths from a start."""
+    """Which paths are looked at: bounds in metres, most turns, least share of the length on one name.
 
+    With `anywhere` true a path may end inside its last block. Values within `tie` are equal; paths worth less than
+    `floor` are not recorded; a start with more than `limit` paths is given up.
+    """
+
+    kind: int
     shortest: float
     longest: float
-    price: float
+    most_turns: int
+    one_name: float
+    anywhere: bool
     tie: float
+    floor: float
     limit: int
 
 
@@ -35,17 +60,21 @@ class Workspace(NamedTuple):
     path: np.ndarray
     best: np.ndarray
     cursor: np.ndarray
+    turns: np.ndarray
     length: np.ndarray
-    prize: np.ndarray
+    value: np.ndarray
+    base: np.ndarray
+    by_name: np.ndarray
 
 
 class Record(NamedTuple):
-    """Every path from one start: arcs (CSR), length and value."""
+    """Every path from one start: arcs (CSR), length, value, and the share of its last block."""
 
     starts: np.ndarray
     arcs: np.ndarray
     length: np.ndarray
     value: np.ndarray
+    last_share: np.ndarray
 
 
 @njit(cache=True, nogil=True)
@@ -105,98 +134,155 @@ def count_near_cells(
 
 
 @njit(cache=True, nogil=True)
-def paths_from(
-    start: int,
-    graph: PathGraph,
-    prize: np.ndarray,
-    open_block: np.ndarray,
-    rule: Rule,
-    work: Workspace,
-    record: Record,
-) -> tuple[float, float, float, int, int, int]:
-    """Enumerate every simple path of open blocks from one start, keep the best, record all if there is room.
+def objective_of(kind: int, value: float, base: float, length: float, worth: Worth) -> float:
+    """Return what a path is worth by its sums."""
+    if kind == LINEAR:
+        return value
+    if kind == DENSITY:
+        return value / length
+    if value <= base or base <= 0.0:
+        return 0.0
+    found = value * np.log(value / base)
+    if worth.total_value > value:
+        found += (worth.total_value - value) * np.log((worth.total_value - value) / (worth.total_base - base))
+    return found
 
-    A path counts at its end with the smaller node number, so every path is met once over all starts.
+
+@njit(cache=True, nogil=True)
+def share_on_one_name(
+    path: np.ndarray, size: int, last_share: float, graph: PathGraph, by_name: np.ndarray
+) -> float:
+    """Return the largest share of a path's length that has one street name; `by_name` holds 0 before and after."""
+    whole, most = 0.0, 0.0
+    for level in range(size):
+        block = path[level] >> 1
+        length = graph.length[block] * (last_share if level == size - 1 else 1.0)
+        whole += length
+        name = graph.street[block]
+        if name >= 0:
+            by_name[name] += length
+            most = max(most, by_name[name])
+    for level in range(size):
+        name = graph.street[path[level] >> 1]
+        if name >= 0:
+            by_name[name] = 0.0
+    return most / whole
+
+
+@njit(cache=True, nogil=True)
+def paths_from(
+    start: int, graph: PathGraph, worth: Worth, rule: Rule, work: Workspace, record: Record
+) -> tuple[float, float, float, int, int, int]:
+    """Enumerate every simple path of open blocks from one node, keep the best, record all if there is room.
+
+    A path from corner to corner counts at its end with the smaller node number, so every path is met once over all
+    starts; one that ends inside its last block begins at a corner and is met there.
 
     Parameters
     ----------
     start : int
-        Start of the graph.
-    graph : PathGraph
-        Blocks as pairs of arcs: arc ``2 b`` runs along block b, arc ``2 b + 1`` against it.
-    prize, open_block : ndarray, shape (n_blocks,)
-        What a block is worth, and whether paths may use it.
-    rule : Rule
-        Bounds of the length, price of a metre, tolerance of ties, most paths to visit.
+        Node.
+    graph, worth, rule : PathGraph, Worth, Rule
+        What there is, what it is worth, what is looked for.
     work : Workspace
         Scratch arrays; ``work.best[:size]`` are the arcs of the best path afterwards.
     record : Record
-        Arrays for all paths within the bounds; of size 0 if they are not wanted.
+        Arrays for all paths within the rule; of size 0 if they are not wanted.
 
     Returns
     -------
     tuple
-        Best value, its length, its prize, its number of blocks (0: none), paths within the bounds, paths
-        visited (more than ``rule.limit``: the search was given up and the rest means nothing).
+        Best value (-inf: none), its length, the share of its last block, its number of blocks, paths recorded (or, if
+        they are not wanted, paths within the bounds of length and turns, whatever their names), paths visited (more than ``rule.limit``: the search was given up and the rest is only
+        what was found until then).
     """
-    best_value, best_length, best_prize, best_size = -np.inf, np.inf, 0.0, 0
+    best_value, best_length, best_share, best_size = -np.inf, np.inf, 1.0, 0
     n_within, n_visited = 0, 0
     depth = 0
-    node = graph.first_node[start]
-    work.on_path[node] = True
+    work.on_path[start] = True
     work.cursor[0] = graph.first_starts[start]
+    work.turns[0] = 0
     work.length[0] = 0.0
-    work.prize[0] = 0.0
+    work.value[0] = 0.0
+    work.base[0] = 0.0
     while depth >= 0:
         if depth == 0:
             stop = graph.first_starts[start + 1]
         else:
             stop = graph.next_starts[work.path[depth - 1] + 1]
-        if work.cursor[depth] >= stop:
+        at = work.cursor[depth]
+        if at >= stop:
             depth -= 1
             if depth >= 0:
                 work.on_path[graph.head[work.path[depth]]] = False
             continue
-        arc = graph.first_arcs[work.cursor[depth]] if depth == 0 else graph.next_arcs[work.cursor[depth]]
         work.cursor[depth] += 1
+        arc = graph.first_arcs[at] if depth == 0 else graph.next_arcs[at]
+        turns = work.turns[depth] + (0 if depth == 0 else graph.next_turns[at])
         head, block = graph.head[arc], arc >> 1
-        length = work.length[depth] + graph.length[block]
-        if work.on_path[head] or not open_block[block] or length > rule.longest:
+        if turns > rule.most_turns or work.on_path[head] or not worth.is_open[block]:
             continue
+        before = work.length[depth]
+        length = before + graph.length[block]
         n_visited += 1
         if n_visited > rule.limit:
             for level in range(depth):
                 work.on_path[graph.head[work.path[level]]] = False
             break
         work.path[depth] = arc
+        # 0: ends inside the block at the least length; 1: inside it at the greatest; 2: at its far corner
+        for end in range(3):
+            if end == 2:
+                if length > rule.longest or length < rule.shortest or head <= start:
+                    continue
+                reached, share = length, 1.0
+            else:
+                reached = rule.shortest if end == 0 else rule.longest
+                if not rule.anywhere or reached <= before or reached >= length:
+                    continue
+                share = (reached - before) / graph.length[block]
+            value = work.value[depth] + share * worth.value[block]
+            base = work.base[depth] + share * worth.base[block]
+            value = objective_of(rule.kind, value, base, reached, worth)
+            recorded = len(record.value) > 0 and value >= rule.floor
+            if len(record.value) == 0 and value >= rule.floor:
+                n_within += 1
+            better = value > best_value + rule.tie or (
+                value >= best_value - rule.tie and reached < best_length - 1e-6
+            )
+            if (recorded or better) and rule.one_name > 0.0:
+                on_one = share_on_one_name(work.path, depth + 1, share, graph, work.by_name)
+                if on_one < rule.one_name - 1e-9:
+                    continue
+            if recorded:
+                begin = record.starts[n_within]
+                record.arcs[begin : begin + depth + 1] = work.path[: depth + 1]
+                record.starts[n_within + 1] = begin + depth + 1
+                record.length[n_within] = reached
+                record.value[n_within] = value
+                record.last_share[n_within] = share
+                n_within += 1
+            if better:
+                best_value, best_length, best_share, best_size = value, reached, share, depth + 1
+                work.best[: depth + 1] = work.path[: depth + 1]
+        if length > rule.longest:
+            continue
         depth += 1
+        work.turns[depth] = turns
         work.length[depth] = length
-        work.prize[depth] = work.prize[depth - 1] + prize[block]
+        work.value[depth] = work.value[depth - 1] + worth.value[block]
+        work.base[depth] = work.base[depth - 1] + worth.base[block]
         work.on_path[head] = True
         work.cursor[depth] = graph.next_starts[arc]
-        if head <= node or length < rule.shortest:
-            continue
-        value = work.prize[depth] - rule.price * length
-        if len(record.value) > 0:
-            begin = record.starts[n_within]
-            record.arcs[begin : begin + depth] = work.path[:depth]
-            record.starts[n_within + 1] = begin + depth
-            record.length[n_within] = length
-            record.value[n_within] = value
-        n_within += 1
-        if value > best_value + rule.tie or (value >= best_value - rule.tie and length < best_length - 1e-6):
-            best_value, best_length, best_prize, best_size = value, length, work.prize[depth], depth
-            work.best[:depth] = work.path[:depth]
-    work.on_path[node] = False
-    return best_value, best_length, best_prize, best_size, n_within, n_visited
+    work.on_path[start] = False
+    return best_value, best_length, best_share, best_size, n_within, n_visited
 
 
 @njit(cache=True, nogil=True)
-def best_of_every_start(
+def best_of_starts(
     starts: np.ndarray,
     graph: PathGraph,
-    prize: np.ndarray,
-    open_block: np.ndarray,
+    worth: Worth,
     rule: Rule,
     work: Workspace,
     record: Record,
@@ -205,11 +291,11 @@ def best_of_every_start(
     n_within: np.ndarray,
     n_visited: np.ndarray,
 ) -> None:
-    """Run `paths_from` for many starts and keep the best value, its length and the two counts of each."""
-    for position in range(len(starts)):
-        found = paths_from(starts[position], graph, prize, open_block, rule, work, record)
-        value[position], length[position] = found[0], found[1]
-        n_within[position], n_visited[position] = found[4], found[5]
+    """Run `paths_from` for many starts; write the best value, its length and the two counts of each at its number."""
+    for start in starts:
+        found = paths_from(start, graph, worth, rule, work, record)
+        value[start], length[start] = found[0], found[1]
+        n_within[start], n_visited[start] = found[4], found[5]
 
 
 @njit(cache=True, nogil=True)

@@ -1,36 +1,85 @@
-"""Find the next corridors of a terrain: stretches of named streets, or seams of the grid without streets."""
+"""Find the next corridors of a terrain: the best paths along its streets, or seams of the grid without streets."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from rtmkc.checks import check_count
+from rtmkc.checks import check_choice, check_count, check_positive, check_share
 from rtmkc.errors import InputError
+from rtmkc.evidence.statistics.intervention import minimum_detectable_reduction
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.allocate import Allocation, allocate
-from rtmkc.places.corridors.describe import SeamNames, describe, row_of_seam, row_of_stretch
+from rtmkc.places.corridors.blocks import StreetBlocks
+from rtmkc.places.corridors.describe import SeamNames, describe, row_of_path, row_of_seam
+from rtmkc.places.corridors.kernels import LLR, objective_of
+from rtmkc.places.corridors.neighbours import why_not_longer
+from rtmkc.places.corridors.paths import (
+    OBJECTIVES,
+    PathFamily,
+    PathSearch,
+    StreetPath,
+    reference_price,
+    worth_of,
+)
+from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.seams import best_seams
-from rtmkc.places.corridors.streets import StreetNetwork
-from rtmkc.places.corridors.stretches import StreetBlocks, best_stretches, reference_price
 from rtmkc.raster.grid import Grid
 from rtmkc.units import format_length, parse_length
+
+DAYS = 90
+PRICE_SHARE = 0.8
+"""The price of a metre is the rate of the street metre at this share of the city's length."""
 
 
 @dataclass(frozen=True)
 class _Wish:
-    """What was asked for, in metres."""
+    """What was asked for, checked, in metres."""
 
     k: int
-    shortest: float
-    longest: float
+    objective: str
+    family: PathFamily
     separation: float
+    incident_value: float
+    replicates: int
+    resamples: int
+    random_state: int
 
-    def __str__(self) -> str:
-        return f"between {format_length(self.shortest)} and {format_length(self.longest)} long"
+    @classmethod
+    def of(cls, **asked: Any) -> "_Wish":
+        shortest = parse_length(asked["min_length"], name="min_length")
+        longest = parse_length(asked["max_length"], name="max_length")
+        if longest < shortest:
+            raise InputError(
+                f"Invalid max_length {asked['max_length']!r}. It must not be shorter than min_length "
+                f"{asked['min_length']!r}."
+            )
+        separation = asked["separation"]
+        return cls(
+            check_count("k", asked["k"]),
+            check_choice("objective", asked["objective"], OBJECTIVES),
+            PathFamily(
+                shortest,
+                longest,
+                check_count("max_turns", asked["max_turns"], minimum=0),
+                0.0 if asked["one_name"] == 0 else check_share("one_name", asked["one_name"]),
+                check_choice("ends", asked["ends"], ("corner", "anywhere")) == "anywhere",
+            ),
+            0.0 if separation == 0 else parse_length(separation, name="separation"),
+            1.0
+            if asked["incident_value"] is None
+            else check_positive("incident_value", asked["incident_value"]),
+            check_count("replicates", asked["replicates"], minimum=0),
+            check_count("resamples", asked["resamples"], minimum=0),
+            check_count("random_state", asked["random_state"], minimum=0),
+        )
+
+    @property
+    def bounds(self) -> str:
+        return f"between {format_length(self.family.shortest)} and {format_length(self.family.longest)} long"
 
 
 def find_corridors(
@@ -38,37 +87,72 @@ def find_corridors(
     streets: Any = None,
     *,
     k: int = 5,
+    objective: Literal["excess", "density", "total", "llr", "net"] = "excess",
+    max_turns: int = 0,
     min_length: float | str = "500 m",
     max_length: float | str = "2500 m",
+    ends: Literal["corner", "anywhere"] = "corner",
+    one_name: float = 0.7,
     separation: float | str = "300 m",
+    by: Literal["expected", "rrs", "empirical_bayes"] = "expected",
     exclude: Any = None,
+    incident_value: float | None = None,
+    replicates: int = 0,
+    resamples: int = 0,
+    random_state: int = 0,
     name: str | None = None,
+    road_class: str | None = None,
     areas: Any = None,
     area_name: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> gpd.GeoDataFrame:
     """Rank the stretches of street whose expected incidents most exceed what their length is worth.
 
     Parameters
     ----------
     terrain : RiskTerrain
-        Used are its grid, its `cells` (columns expected and count, and one f_<factor> flag a factor), and
-        `horizon_days`, the days that `expected` stands for.
-    streets : StreetNetwork, Layer, GeoDataFrame or path, optional
-        Street centre lines with names. Without them corridors are seams: chains of neighbouring cells.
+        Used are its grid, its `cells`, `horizon_days` (the days that `expected` stands for) and facts.
+    streets : StreetRisk, StreetNetwork, Layer, GeoDataFrame or path, optional
+        Street centre lines, best with names. Without them corridors are seams: chains of neighbouring cells.
     k : int
         How many at most. Fewer come back where no more are worth their length; `attrs["notes"]` says so.
+    objective : {"excess", "density", "total", "llr", "net"}
+        What the best has most of: expected incidents above what its length would see at the rate of the street metre at
+        the 80th percentile of the city's length; expected incidents a metre (comes out as short as allowed); expected
+        incidents (as long as allowed); the log likelihood ratio against risk spread evenly over streets; or what its
+        expected incidents are worth (`incident_value` each) less what it costs (`rules`).
+    max_turns : int
+        Most turns; 0 is along one street. A turn is a change of direction by more than 40 degrees, or by more than 20
+        where the name changes; a street that goes on under its name may bend.
     min_length, max_length : length
         Bounds of a corridor, both included.
+    ends : {"corner", "anywhere"}
+        Whether both ends must be corners, or one may lie inside a block.
+    one_name : float
+        Least share of the length that has one street name; 0 for any. Without effect where no street has a name.
     separation : length
         No two corridors are nearer to each other than this, nor to anything in `exclude`; 0 lets them touch.
+    by : {"expected", "rrs", "empirical_bayes"}
+        What is summed: the forecast; the factors' relative risk score alone; or that score corrected by the incidents
+        of each block. The forecast has the incidents of each place in it already.
     exclude : Layer, GeoDataFrame, GeoSeries, geometry, path, or a list of these, optional
-        Corridors treated already, and other places to leave out. A bare geometry is in the grid's system.
-    name : str, optional
-        Column with the street's name, where it does not speak for itself.
+        Places to leave out, such as corridors at work. A bare geometry is in the grid's system.
+    incident_value : float, optional
+        For objective "net": what one incident is worth, in the unit of the costs.
+    replicates : int
+        Cities drawn by chance for the scan tests `p_length` and `p_factors`; 0 leaves them out. 199 is usual.
+    resamples : int
+        Redrawn risks for `rank_stability` and `optimism`; 0 leaves them out. 100 is usual.
+    random_state : int
+        Seed of both.
+    name, road_class : str, optional
+        Columns with the street's name and class, where they do not speak for themselves.
     areas : Layer, GeoDataFrame or path, optional
         Polygons (neighbourhoods, say) that seams are named after.
     area_name : str, optional
         Column of `areas` with their names.
+    progress : callable, optional
+        Told (done, of) while cities are drawn.
 
     Returns
     -------
@@ -76,103 +160,163 @@ def find_corridors(
         In the grid's system, best first, with the columns
 
         - rank, corridor_id (from the corners or cells it runs through, so the same in every run),
-        - name, from_street, to_street; length_m, blocks (for seams: cells),
-        - expected (incidents in `horizon_days` days, allocated), expected_per_km,
-        - excess (expected, less the price of its length),
-        - city_multiple (of the median metre of street; for seams, of the mean cell),
-        - incidents (observed, allocated in the same way),
-        - top_factors (the factors flagged in most of its cells, with the share of its cells),
-        - buffer_expected (all cells with their centre within 100 m), geometry (LineString).
+        - name (the street it is longest on), from_street, to_street, via (all streets in order); turns, length_m, blocks
+          (for seams: cells), value (what the objective says: ranks are by it),
+        - expected (incidents in `horizon_days` days, allocated), lower, upper (90 % predictive interval of their
+          number), expected_per_km, excess, llr, city_multiple (of the median metre of street; for seams, of the mean
+          cell),
+        - incidents (observed, allocated in the same way), top_factors (the factors flagged in most of its cells, with
+          the share of its cells), buffer_expected (all cells with their centre within 100 m),
+        - mde_percent: the smallest reduction that 90 days could tell from chance (`minimum_detectable_reduction`),
+        - p_length, p_factors: scan tests of its incidents; rank_stability, optimism: how sure its place is,
+        - runner_up: the best one that shares no block with it; why_not_longer: what stopped it at each end,
+        - gap: how far the best possible may lie above it (0: proved best given the earlier ones), and
+        - geometry (LineString).
 
-        ``attrs["statement"]`` says in a sentence what the corridors are the best of, ``attrs["notes"]``
-        lists what was decided on the way, ``attrs["multiple_of"]`` names what city_multiple compares with.
+        ``attrs["statement"]`` says in a sentence what the corridors are the best of, ``attrs["notes"]`` lists what was
+        decided on the way, ``attrs["multiple_of"]`` names what city_multiple compares with, ``attrs["search"]`` holds
+        the resolved values of the search.
 
     Raises
     ------
     InputError
-        If no segment has a street name, a length is not one, or a layer cannot be used.
+        If a value is out of its range, a layer cannot be used, or nothing is left to search.
 
     Notes
     -----
-    The objective is ``excess = expected - price * length``, the price being the rate of the street metre at
-    the 80th percentile of the city's street length. The search is exact: every simple path along one name
-    from corner to corner is enumerated; later corridors are the best given the earlier ones.
+    The search is exact: every simple path of the family is enumerated; later corridors are the best given the earlier
+    ones. See `rtmkc.StreetRisk` for how cells become streets.
     """
-    grid: Grid = terrain.grid
-    wish = _Wish(
-        check_count("k", k),
-        parse_length(min_length, name="min_length"),
-        parse_length(max_length, name="max_length"),
-        0.0 if separation == 0 else parse_length(separation, name="separation"),
-    )
-    if wish.longest < wish.shortest:
-        raise InputError(
-            f"Invalid max_length {max_length!r}. It must not be shorter than min_length {min_length!r}."
-        )
-    excluded = _geometry_of(exclude, grid)
+    wish = _Wish.of(
+        k=k, objective=objective, max_turns=max_turns, min_length=min_length, max_length=max_length, ends=ends,
+        one_name=one_name, separation=separation, incident_value=incident_value, replicates=replicates,
+        resamples=resamples, random_state=random_state,
+    )  # fmt: skip
+    excluded = geometry_of(exclude, terrain.grid)
     if streets is None:
-        found = _find_seams(terrain, wish, excluded, areas, area_name)
-    else:
-        found = _find_stretches(terrain, streets, wish, excluded, name)
-    return found
+        return _find_seams(terrain, wish, excluded, areas, area_name)
+    risk = StreetRisk.of(terrain, streets, name=name, road_class=road_class, by=by)
+    return _find_paths(risk, wish, excluded, progress)
 
 
-def _find_stretches(
-    terrain: Any, streets: Any, wish: _Wish, excluded: BaseGeometry | None, name: str | None
+def _find_paths(
+    risk: StreetRisk,
+    wish: "_Wish",
+    excluded: BaseGeometry | None,
+    progress: Callable[[int, int], None] | None,
 ) -> gpd.GeoDataFrame:
-    grid = terrain.grid
-    network = (
-        streets if isinstance(streets, StreetNetwork) else StreetNetwork.around(grid, streets, name=name)
-    )
-    if network.segments["name"].isna().all():
-        raise InputError(
-            "Invalid streets: no segment has a street name. Say which column holds it with name=, "
-            "or leave the streets out to get corridors of cells."
-        )
-    notes = list(network.notes)
-    allocation = allocate(grid, network, radius_m=max(150.0, grid.cell_size))
-    blocks = StreetBlocks.of_network(network)
-    expected = terrain.cells["expected"].to_numpy(dtype=float)
-    prizes = blocks.sum(allocation.to_segments(expected))
-    of_area = blocks.sum(allocation.reached().astype(float)) > 0
-    _note_residual(allocation, expected, notes)
-    if not of_area.any():
-        raise InputError(
-            "Invalid streets: none comes near a cell of the study area. Check the layer's coordinate system."
-        )
-    _note_divided_roads(blocks, of_area, notes)
-    price = reference_price(prizes[of_area], blocks.length_m[of_area])
-    is_open = of_area.copy()
+    blocks, notes = risk.blocks, list(risk.notes)
+    family = wish.family
+    if risk.network.segments["name"].isna().all():
+        notes.append("No street has a name: corridors are named by their place.")
+        family = replace(family, one_name=0.0)
+    inside = risk.is_inside
+    price = reference_price(risk.expected[inside], blocks.length_m[inside], share=PRICE_SHARE)
+    is_open = inside.copy()
     if excluded is not None:
         is_open &= ~_near_excluded(blocks, excluded, wish.separation)
         notes.append(
-            f"{int((of_area & ~is_open).sum())} blocks left out as excluded or too near to what is excluded."
+            f"{int((inside & ~is_open).sum())} of {int(inside.sum())} blocks left out as excluded or too near to what is "
+            "excluded."
         )
-    search = best_stretches(
-        blocks, prizes, k=wish.k, shortest=wish.shortest, longest=wish.longest, separation=wish.separation,
-        price=price, is_open=is_open,
-    )  # fmt: skip
-    if search.too_many:
-        notes.append(
-            "Left out, as their name covers a web of streets with too many paths: "
-            f"{', '.join(search.too_many)}."
-        )
-    incidents = blocks.sum(allocation.to_segments(terrain.cells["count"].to_numpy(dtype=float)))
-    median = reference_price(prizes[of_area], blocks.length_m[of_area], share=0.5)
-    rows = [
-        row_of_stretch(stretch, blocks, network)
-        | {
-            "incidents": float(incidents[stretch.blocks].sum()),
-            "city_multiple": stretch.prize / stretch.length_m / median if median > 0 else np.nan,
-        }
-        for stretch in search.found
-    ]
-    best_of = (
-        f"the best of {search.n_stretches:,} stretches of one named street from corner to corner, {wish}, "
-        f"by expected incidents above {1000 * price:.3g} a km {_horizon(terrain)} (the rate of the street "
-        "at the 80th percentile of length)"
+        if not is_open.any():
+            raise InputError(
+                "Invalid exclude. It leaves no street of the study area to search; exclude less, or lower the separation."
+            )
+    base = np.where(inside, blocks.length_m, 0.0)
+    base *= risk.expected.sum() / base.sum()
+    prizes = risk.expected
+    kind, worth = worth_of(
+        wish.objective,
+        blocks,
+        prizes,
+        price=price,
+        incident_value=wish.incident_value,
+        base=base,
+        is_open=is_open,
     )
-    return _finish(rows, terrain, wish, best_of, notes, multiple_of="the typical street")
+    search = PathSearch(blocks, family)
+    found = search.best_apart(kind, worth, k=wish.k, separation=wish.separation)
+    if found.n_looked_at == 0:
+        raise InputError(
+            f"Invalid min_length {format_length(family.shortest)}. No path of the streets given is {wish.bounds} with "
+            f"{_turn_words(family.max_turns)}; lower min_length, allow more turns, or check that the lines meet."
+        )
+    median = reference_price(risk.expected[inside], blocks.length_m[inside], share=0.5)
+    own_price = price if wish.objective == "excess" else None
+    rows = []
+    for path, other, open_then in zip(found.paths, found.runner_ups, found.open_then, strict=True):
+        row = row_of_path(path, risk)
+        stops = why_not_longer(path, search, kind, worth._replace(is_open=open_then), price=own_price)
+        expected = path.total(risk.expected)
+        lower, upper = risk.interval(path.blocks, path.shares)
+        rows.append(
+            row
+            | {
+                "turns": search.n_turns(path.arcs),
+                "expected": expected,
+                "lower": lower,
+                "upper": upper,
+                "excess": expected - price * path.length_m,
+                "llr": objective_of(LLR, expected, path.total(base), path.length_m, worth),
+                "incidents": path.total(risk.incidents),
+                "city_multiple": expected / path.length_m / median if median > 0 else np.nan,
+                "mde_percent": _detectable(expected, risk.terrain.horizon_days),
+                "runner_up": _runner_up(other, risk),
+                "why_not_longer": "; ".join(
+                    f"{end}: {reason}"
+                    for end, reason in zip(
+                        (row["from_street"], row["to_street"]),
+                        stops[:: -1 if row["is_reversed"] else 1],
+                        strict=True,
+                    )
+                ),
+                "gap": 0.0 if found.n_given_up == 0 else np.nan,
+            }
+        )
+    best_of = (
+        f"the best of {found.n_looked_at:,} stretches of street with {_turn_words(family.max_turns)}"
+        f"{' from corner to corner' if not family.anywhere else ''}, {wish.bounds}, by {_objective_words(wish.objective, price, risk)}"
+    )
+    if found.n_given_up:
+        notes.append(
+            f"From {found.n_given_up} corners there are too many paths to look at all: the result is the best found, and is "
+            "not proved. Allow fewer turns or a shorter max_length."
+        )
+    return _finish(rows, risk.terrain, wish, best_of, notes, multiple_of="the typical street")
+
+
+def _turn_words(most: int) -> str:
+    return {0: "no turn", 1: "at most one turn"}.get(most, f"at most {most} turns")
+
+
+def _objective_words(objective: str, price: float, risk: StreetRisk) -> str:
+    horizon = _horizon(risk.terrain)
+    return {
+        "excess": f"expected incidents above {1000 * price:.3g} a km {horizon} (the rate of the street at the 80th "
+        "percentile of length)",
+        "density": f"expected incidents a km {horizon}",
+        "total": f"expected incidents {horizon}",
+        "llr": f"the log likelihood ratio of expected incidents {horizon} against risk spread evenly over streets",
+        "net": f"what expected incidents {horizon} are worth less the cost",
+    }[objective]
+
+
+def _runner_up(path: StreetPath | None, risk: StreetRisk) -> str:
+    if path is None:
+        return "none: no other stretch is worth its length"
+    row = row_of_path(path, risk)
+    return (
+        f"{row['name']}, {row['from_street']} to {row['to_street']} ({path.length_m:,.0f} m, "
+        f"{path.total(risk.expected):.3g} expected)"
+    )
+
+
+def _detectable(expected: float, horizon_days: int | None) -> float:
+    """Return the smallest fall, in per cent, that 90 days could tell from chance."""
+    if not horizon_days:
+        return np.nan
+    return 100 * minimum_detectable_reduction(expected * DAYS / horizon_days)
 
 
 def _near_excluded(blocks: StreetBlocks, excluded: BaseGeometry, separation: float) -> np.ndarray:
@@ -185,23 +329,14 @@ def _near_excluded(blocks: StreetBlocks, excluded: BaseGeometry, separation: flo
     return near
 
 
-def _note_residual(allocation: Allocation, expected: np.ndarray, notes: list[str]) -> None:
-    residual, total = allocation.residual(expected), expected.sum()
-    if residual > 0:
-        notes.append(
-            f"{residual:.3g} of {total:.3g} expected incidents ({residual / total:.1%}) lie in cells with no "
-            f"street within {format_length(allocation.radius_m)} and belong to no corridor."
-        )
-
-
 def _find_seams(
-    terrain: Any, wish: _Wish, excluded: BaseGeometry | None, areas: Any, area_name: str | None
+    terrain: Any, wish: "_Wish", excluded: BaseGeometry | None, areas: Any, area_name: str | None
 ) -> gpd.GeoDataFrame:
-    grid = terrain.grid
+    grid, family = terrain.grid, wish.family
     expected = terrain.cells["expected"].to_numpy(dtype=float)
     price = reference_price(expected, np.ones(grid.n_cells))
     found = best_seams(
-        grid, expected, k=wish.k, shortest=wish.shortest, longest=wish.longest, separation=wish.separation,
+        grid, expected, k=wish.k, shortest=family.shortest, longest=family.longest, separation=wish.separation,
         price=price, excluded=excluded,
     )  # fmt: skip
     count = terrain.cells["count"].to_numpy(dtype=float)
@@ -212,11 +347,13 @@ def _find_seams(
         | {
             "incidents": float(count[seam.cells].sum()),
             "city_multiple": seam.prize / len(seam.cells) / mean if mean > 0 else np.nan,
+            "mde_percent": _detectable(seam.prize, terrain.horizon_days),
+            "gap": 0.0,
         }
         for seam in found
     ]
     best_of = (
-        f"the best of all seams (chains of neighbouring cells that never turn back) {wish}, by expected "
+        f"the best of all seams (chains of neighbouring cells that never turn back) {wish.bounds}, by expected "
         f"incidents above {price:.3g} a cell of {format_length(grid.cell_size)} {_horizon(terrain)} "
         "(the 80th percentile of the cells)"
     )
@@ -229,20 +366,14 @@ def _horizon(terrain: Any) -> str:
     return f"in {days} days" if days else "in the data"
 
 
-def _note_divided_roads(blocks: StreetBlocks, of_area: np.ndarray, notes: list[str]) -> None:
-    doubled = blocks.doubled()
-    doubled = doubled[of_area[doubled]]
-    if len(doubled):
-        names = sorted(set(blocks.names[blocks.street[doubled]]))
-        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        notes.append(
-            f"{blocks.length_m[doubled].sum() / 1000:.1f} km of street lie beside a line of the same name "
-            f"({listed}): each side of a divided road takes its share of the risk, so it ranks too low."
-        )
-
-
 def _finish(
-    rows: list[dict[str, Any]], terrain: Any, wish: _Wish, best_of: str, notes: list[str], *, multiple_of: str
+    rows: list[dict[str, Any]],
+    terrain: Any,
+    wish: "_Wish",
+    best_of: str,
+    notes: list[str],
+    *,
+    multiple_of: str,
 ) -> gpd.GeoDataFrame:
     table = describe(rows, terrain)
     if len(table) == 0:
@@ -268,17 +399,22 @@ def _finish(
     table.attrs["statement"] = statement
     table.attrs["notes"] = notes
     table.attrs["multiple_of"] = multiple_of
+    table.attrs["search"] = {
+        "k": wish.k,
+        "objective": wish.objective,
+        "separation_m": wish.separation,
+    } | asdict(wish.family)
     return table
 
 
-def _geometry_of(thing: Any, grid: Grid) -> BaseGeometry | None:
+def geometry_of(thing: Any, grid: Grid) -> BaseGeometry | None:
     """Return everything in `thing` as one geometry in the grid's system; None if there is nothing."""
     if thing is None:
         return None
     if isinstance(thing, BaseGeometry):
         parts = [thing]
     elif isinstance(thing, list | tuple):
-        parts = [part for part in (_geometry_of(member, grid) for member in thing) if part is not None]
+        parts = [part for part in (geometry_of(member, grid) for member in thing) if part is not None]
     else:
         is_frame = isinstance(thing, gpd.GeoSeries | gpd.GeoDataFrame)
         series = thing.geometry if is_frame else as_layer(thing, name="exclude").frame.geometry
