@@ -165,10 +165,23 @@ def overdispersed(rng, mean, phi):
     return rng.poisson(mean if phi == 1 else rng.gamma(mean / (phi - 1), phi - 1))
 
 
-@pytest.mark.parametrize("expected", [20, 60, 300])
-@pytest.mark.parametrize(("windows", "controls", "phi"), [(1, 5, 1.0), (4, 5, 1.5)])
+@pytest.mark.parametrize(
+    ("expected", "windows", "controls", "phi"),
+    [
+        (5, 4, 5, 1.5),
+        (20, 4, 5, 1.5),
+        (60, 4, 5, 1.5),
+        (300, 4, 5, 1.5),
+        (20, 1, 5, 1.0),
+        (60, 1, 5, 1.0),
+        (300, 1, 5, 1.0),
+    ],
+)
 def test_simulated_interventions(expected, windows, controls, phi):
-    """Falls of the stated size are seen in 80 % of simulated interventions; no fall is seen in 5 to 7 %."""
+    """Falls of the stated size are seen in 80 % of simulated interventions; none is taken for one in 5 to 7 %.
+
+    With five incidents the test errs in 8 %, as its documentation says.
+    """
     rng = np.random.default_rng(11)
     fall = minimum_detectable_reduction(expected, pre_windows=windows, controls=controls, overdispersion=phi)
     seen = []
@@ -186,8 +199,8 @@ def test_simulated_interventions(expected, windows, controls, phi):
             treated, control, time_weights=(windows, 1), area_weights=(1, controls, 1, 1), overdispersion=phi
         )
         seen.append(np.mean(found.p_value < 0.05))
-    assert 0.045 < seen[0] < 0.072
-    assert 0.78 < seen[1] < 0.82
+    assert 0.78 < seen[1] < (0.82 if expected > 5 else 0.85)
+    assert (0.045 < seen[0] < 0.07) if expected > 5 else (0.075 < seen[0] < 0.09)
 
 
 @pytest.mark.parametrize(
