@@ -35,12 +35,29 @@ def finish_map(
     """Set limits with room below for scale and north; add legend, title and facts."""
     grid = terrain.grid
     width, height = grid.n_columns * grid.cell_size, grid.n_rows * grid.cell_size
+    bounds = (grid.west, grid.north - height, grid.west + width, grid.north)
+    frame_map(ax, bounds, scale_bar=scale_bar, north_arrow=north_arrow)
+    say_title(ax, terrain, title)
+    beside = height / width >= LANDSCAPE
+    ax.legend(
+        handles=list(handles), loc="upper left", bbox_to_anchor=(1.01, 1.0) if beside else (0.0, -0.01),
+        ncols=1 if beside else 2, frameon=False, fontsize=TEXT, borderaxespad=0.0, labelspacing=0.6,
+        alignment="left",
+    )  # fmt: skip
+
+
+def frame_map(
+    ax: Axes, bounds: tuple[float, float, float, float], *, scale_bar: bool = True, north_arrow: bool = True
+) -> None:
+    """Set the limits to west, south, east and north, with room below for the scale and the arrow."""
+    west, south, east, north = bounds
+    width, height = east - west, north - south
     margin = 0.02 * max(width, height)
     room = 0.13 * np.clip(height, 0.6 * width, 1.8 * width) if scale_bar or north_arrow else 0.0
     spare = max(0.0, 0.35 * height - width) / 2  # a narrow city still leaves room for the scale
-    left, right = grid.west - margin - spare, grid.west + width + margin + spare
-    bottom = grid.north - height - margin - room
-    ax.set(xlim=(left, right), ylim=(bottom, grid.north + margin), aspect="equal", xticks=[], yticks=[])
+    left, right = west - margin - spare, east + margin + spare
+    bottom = south - margin - room
+    ax.set(xlim=(left, right), ylim=(bottom, north + margin), aspect="equal", xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
     if scale_bar:
@@ -51,13 +68,6 @@ def finish_map(
             ha="center", va="bottom", fontsize=TEXT, color=INK,
             arrowprops={"arrowstyle": "-|>", "color": INK},
         )  # fmt: skip
-    say_title(ax, terrain, title)
-    beside = height / width >= LANDSCAPE
-    ax.legend(
-        handles=list(handles), loc="upper left", bbox_to_anchor=(1.01, 1.0) if beside else (0.0, -0.01),
-        ncols=1 if beside else 2, frameon=False, fontsize=TEXT, borderaxespad=0.0, labelspacing=0.6,
-        alignment="left",
-    )  # fmt: skip
 
 
 def _draw_scale(ax: Axes, left: float, level: float, longest: float, tick: float) -> None:

@@ -28,6 +28,12 @@ CAUTIONS = {
 }
 """What a reader of the weights of each method must know beside them."""
 NO_PERIOD = "The incidents have no dates or stated period, so there is no rate and no 90-day figure; values are relative."
+STREET_KINDS = {
+    "avenue": "Ave", "boulevard": "Blvd", "circle": "Cir", "court": "Ct", "drive": "Dr", "highway": "Hwy",
+    "lane": "Ln", "parkway": "Pkwy", "place": "Pl", "road": "Rd", "street": "St", "terrace": "Ter",
+    "trafficway": "Tfwy", "east": "E", "west": "W", "north": "N", "south": "S",
+}  # fmt: skip
+"""Words of street names as they stand on street signs."""
 _PAIR = re.compile(r"(?<![\d.(-])(-?\d{1,3}\.\d{3,}), (-?\d{1,3}\.\d{3,})")
 
 
@@ -92,6 +98,34 @@ def ends_words(corridor: Any) -> str:
     ends = [corridor.get(end) for end in ("from_street", "to_street")]
     named = [bracketed(end) for end in ends if isinstance(end, str) and end]
     return " to ".join(named) if len(named) == len(ends) else ""
+
+
+def short_street(name: str, most: int = 24) -> str:
+    """Return the name of a street with its kind abbreviated, cut to so many letters.
+
+    Examples
+    --------
+    >>> short_street("Independence Avenue"), short_street("near the end of Prospect Boulevard")
+    ('Independence Ave', 'end of Prospect Blvd')
+    >>> short_street("Saint Bartholomew of the Meadows Parkway", 20)
+    'Saint Bartholomew…'
+    """
+    name = re.sub(r"^near (?:the (?=end)|a (?=fork))|^an (?=unnamed)", "", " ".join(name.split()))
+    short = " ".join(STREET_KINDS.get(word.casefold(), word) for word in name.split(" "))
+    return short if len(short) <= most else f"{short[: most - 1].rpartition(' ')[0] or short[: most - 1]}…"
+
+
+def factor_names(words: Any) -> list[str]:
+    """Return the names in a text that joins them by commas or semicolons; of a missing one none.
+
+    Examples
+    --------
+    >>> factor_names("poor lighting, vacant houses"), factor_names(None)
+    (['poor lighting', 'vacant houses'], [])
+    """
+    return (
+        [name.strip() for name in re.split(r"[;,]", words) if name.strip()] if isinstance(words, str) else []
+    )
 
 
 def marks_words(share: float) -> str:
