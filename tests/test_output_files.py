@@ -17,6 +17,7 @@ from rtmkc.errors import OutputError
 from rtmkc.output.classes import BREAKS, LABELS
 from rtmkc.output.files import write_geojson, write_gpkg, write_risk_raster, write_table
 from rtmkc.output.qgis import layer_styles, risk_style
+from rtmkc.places.corridors.zones import corridor_zones
 from rtmkc.storage import file_sha256
 
 EPOCH, MOMENT = "1700000000", "2023-11-14T22:13:20"
@@ -117,6 +118,41 @@ def test_every_layer_has_a_default_style_that_qgis_finds(package):
     for name, catalog, schema, column, default, qml in styles:
         assert (catalog, schema, column, default) == ("", "", geometries[name], 1)
         assert ElementTree.fromstring(qml.split("\n", 1)[1]).tag == "qgis"
+
+
+def test_corridors_come_with_blocks_stops_and_zones(tmp_path, terrain, corridors):
+    """What a team and an evaluation need of a corridor are layers of their own, each with a style of its own kind."""
+    street = corridors.geometry.iloc[0]
+    blocks = corridors.assign(order=1, city_multiple=3.0)
+    stops = gpd.GeoDataFrame(
+        {"rank": [1], "seq": [1], "place": ["=1 Oak"], "violations": pd.array([pd.NA], dtype="Int64"),
+         "last_seen": pd.to_datetime([None])},
+        geometry=[street.interpolate(10)], crs=terrain.grid.crs,
+    )  # fmt: skip
+    zones = corridor_zones(corridors.assign(corridor_id="c1"))
+    path = tmp_path / "corridors.gpkg"
+    write_gpkg(path, terrain, corridors=corridors, blocks=blocks, stops=stops, zones=zones.to_crs(4326))
+    kinds = dict(pyogrio.list_layers(path))
+    assert {name: kinds[name] for name in ("corridor_blocks", "stops", "zones")} == {
+        "corridor_blocks": "LineString", "stops": "Point", "zones": "Polygon",
+    }  # fmt: skip
+    assert gpd.read_file(path, layer="zones").crs == terrain.grid.crs
+    assert gpd.read_file(path, layer="zones").area.tolist() == pytest.approx(
+        zones["area_m2"].tolist(), rel=1e-4
+    )
+    assert gpd.read_file(path, layer="stops")["place"].tolist() == ["=1 Oak"]
+    with sqlite3.connect(path) as connection:
+        styles = dict(connection.execute("SELECT f_table_name, styleQML FROM layer_styles").fetchall())
+    trees = {name: ElementTree.fromstring(qml.split("\n", 1)[1]) for name, qml in styles.items()}
+    symbols = {name: {one.get("type") for one in tree.iter("symbol")} for name, tree in trees.items()}
+    assert [symbols[name] for name in ("corridor_blocks", "stops", "zones")] == [
+        {"line"},
+        {"marker"},
+        {"fill"},
+    ]
+    assert trees["corridor_blocks"].find("renderer-v2").get("attr") == "city_multiple"
+    shown = [one.get("value") for one in trees["zones"].iter("category")]
+    assert shown == list(dict.fromkeys(zones["zone"]))
 
 
 def test_the_risk_style_has_the_classes_of_the_map():

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from rtmkc.errors import InputError
-from rtmkc.output.classes import COLOURS
-from rtmkc.output.plots_close_up import BLOCK_LABELS, plot_corridor
+from rtmkc.output.classes import BLOCK_LABELS, COLOURS
+from rtmkc.output.plots_close_up import plot_corridor
 from rtmkc.output.plots_corridors import plot_corridor_strip, plot_corridors
 
 NUMBER = tuple(map(str, range(1, 11)))
@@ -189,7 +189,7 @@ def test_marks_of_a_factor_stand_where_its_places_are(terrain, ax):
     stops = pd.DataFrame(
         {
             "rank": [1, 1, 1, 2], "chainage_m": [40.0, 180.0, 90.0, 55.0],
-            "factors": ["poor lighting", "vacant houses, poor lighting", None, "poor lighting"],
+            "factors": ["poor lighting", "vacant houses; poor lighting", None, "poor lighting"],
         }
     )  # fmt: skip
     plot_corridor_strip(terrain, made_blocks(terrain, [100.0, 250.0]), stops=stops, ax=ax)

@@ -15,12 +15,18 @@ INK = "#1f2933"
 STREET = "#9aa5b1"
 CORRIDOR = "#08519c"
 TREATED = "#00695c"
+STOP = "#b44d12"
 
 LABELS = (
     "below the city's average",
     *(f"{low:g} to {high:g} x the average" for low, high in pairwise(BREAKS)),
     f"more than {BREAKS[-1]:g} x the average",
 )
+BLOCK_LABELS = tuple(
+    label.replace("the city's average", "the typical street").replace("the average", "the typical street")
+    for label in LABELS
+)
+"""The same classes of blocks, which are multiples of the city's typical street."""
 
 
 def classify(relative: np.ndarray) -> np.ndarray:

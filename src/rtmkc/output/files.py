@@ -57,6 +57,9 @@ def write_gpkg(
     hotspots: gpd.GeoDataFrame | None = None,
     areas: gpd.GeoDataFrame | None = None,
     corridors: gpd.GeoDataFrame | None = None,
+    blocks: gpd.GeoDataFrame | None = None,
+    stops: gpd.GeoDataFrame | None = None,
+    zones: gpd.GeoDataFrame | None = None,
     incidents: Any = None,
     treated: Any = None,
     overwrite: bool = False,
@@ -73,6 +76,8 @@ def write_gpkg(
         the table ``weights``, one row a factor tried.
     hotspots, areas, corridors : GeoDataFrame, optional
         From `find_hotspots` and `find_corridors`: layers ``hotspots``, ``hotspot_areas``, ``corridors``.
+    blocks, stops, zones : GeoDataFrame, optional
+        From `corridor_blocks`, `plan_canvass` and `corridor_zones`: layers ``corridor_blocks``, ``stops``, ``zones``.
     incidents : layer, optional
         Layer ``incidents``. Left out unless given: a map of risk does not need the place of each victim.
     treated : layer, optional
@@ -92,7 +97,10 @@ def write_gpkg(
     """
     crs = terrain.grid.crs
     layers = {"risk": _risk_cells(terrain)}
-    for name, frame in (("hotspots", hotspots), ("hotspot_areas", areas), ("corridors", corridors)):
+    for name, frame in (
+        ("hotspots", hotspots), ("hotspot_areas", areas), ("zones", zones), ("corridor_blocks", blocks),
+        ("corridors", corridors), ("stops", stops),
+    ):  # fmt: skip
         if frame is not None:
             layers[name] = frame.to_crs(crs)
     for name, layer in (("incidents", incidents), ("treated", treated)):

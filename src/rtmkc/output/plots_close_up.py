@@ -13,10 +13,10 @@ from shapely import affinity
 
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
-from rtmkc.output.classes import COLOURS, CORRIDOR, INK, LABELS, STREET, classify
+from rtmkc.output.classes import BLOCK_LABELS, COLOURS, CORRIDOR, INK, STOP, STREET, classify
 from rtmkc.output.furniture import SMALL, TEXT, figure_of, frame_map, number_places, plain, say_title
 from rtmkc.output.maps import corridor_label, draw_lines, draw_treated, layer_shapes, new_axes
-from rtmkc.output.plots_corridors import MARK, blocks_of, stops_of
+from rtmkc.output.plots_corridors import blocks_of, stops_of
 from rtmkc.output.words import short_street
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ NAMED = 40
 ASIDE = 0.015
 """How far from the line a place stands that has no point of its own, as a share of the view's width."""
 UNSURE = "#7b8794"
-BLOCK_LABELS = tuple(
-    label.replace("the city's average", "the typical street").replace("the average", "the typical street")
-    for label in LABELS
-)
 
 
 def plot_corridor(
@@ -170,12 +166,12 @@ def draw_close_up(
             *_points_of(stops, line, grid, aside).T,
             "o",
             markersize=2.6,
-            color=MARK,
+            color=STOP,
             markeredgewidth=0,
             zorder=10,
         )
         handles.append(
-            Line2D([], [], color=MARK, marker="o", markersize=3, linestyle="", label="place to visit")
+            Line2D([], [], color=STOP, marker="o", markersize=3, linestyle="", label="place to visit")
         )
     if streets is not None:
         _name_streets(ax, streets, grid, lines, bounds, blocks)

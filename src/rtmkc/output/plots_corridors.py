@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rtmkc.errors import InputError
-from rtmkc.output.classes import COLOURS, CORRIDOR, INK, LABELS, classify
+from rtmkc.output.classes import COLOURS, CORRIDOR, INK, LABELS, STOP, classify
 from rtmkc.output.formats import number
 from rtmkc.output.furniture import (
     SMALL,
@@ -60,7 +60,6 @@ LETTERS = 17
 """Letters of small text in an inch, less what names beside the bars take."""
 MARKED = 5
 """So many factors get a row of marks."""
-MARK = "#b44d12"
 
 
 def plot_corridors(
@@ -164,7 +163,7 @@ def plot_corridor_strip(
     rank : int
         Which corridor.
     stops : DataFrame, optional
-        Places along the corridor, with columns chainage_m and factors (names, joined by commas or semicolons);
+        Places along the corridor, with columns chainage_m and factors (names, joined by semicolons);
         those of a column rank that is another corridor's are left out. Each factor gets a row of marks.
     ax : Axes, optional
         Where to draw; a new figure if left out.
@@ -325,12 +324,12 @@ def _draw_marks(ax: Axes, terrain: "RiskTerrain", stops: pd.DataFrame | None, to
         here = np.array([name in names for names in of_stop])
         level = top + step * (row + 0.6)
         ax.plot(
-            chainage[here], np.full(here.sum(), level), "v", markersize=4.5, color=MARK,
+            chainage[here], np.full(here.sum(), level), "v", markersize=4.5, color=STOP,
             markeredgewidth=0, alpha=0.7, clip_on=False, zorder=5,
         )  # fmt: skip
         ax.text(
             1.012, level, plain(textwrap.shorten(name, 26, placeholder=" ...")), transform=ax.get_yaxis_transform(),
-            va="center", fontsize=SMALL, color=MARK,
+            va="center", fontsize=SMALL, color=STOP,
         )  # fmt: skip
     return top + step * (min(len(counts), MARKED) + 0.2)
 

@@ -116,16 +116,14 @@ def short_street(name: str, most: int = 24) -> str:
 
 
 def factor_names(words: Any) -> list[str]:
-    """Return the names in a text that joins them by commas or semicolons; of a missing one none.
+    """Return the names of factors in a text that joins them by semicolons; of a missing one none.
 
     Examples
     --------
-    >>> factor_names("poor lighting, vacant houses"), factor_names(None)
+    >>> factor_names("poor lighting; vacant houses"), factor_names(None)
     (['poor lighting', 'vacant houses'], [])
     """
-    return (
-        [name.strip() for name in re.split(r"[;,]", words) if name.strip()] if isinstance(words, str) else []
-    )
+    return [name.strip() for name in words.split(";") if name.strip()] if isinstance(words, str) else []
 
 
 def marks_words(share: float) -> str:
