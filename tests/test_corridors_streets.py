@@ -8,7 +8,7 @@ import shapely
 from rtmkc.errors import InputError
 from rtmkc.places.corridors.noding import node_lines
 from rtmkc.places.corridors.streets import StreetNetwork
-from rtmkc.places.corridors.stretches import StreetBlocks
+from rtmkc.places.corridors.blocks import StreetBlocks
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.grid import Grid
 

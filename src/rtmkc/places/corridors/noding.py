@@ -7,6 +7,7 @@ a shared vertex may be a street and a bridge: they are left alone and counted.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -25,9 +26,8 @@ class NodedLines:
         The pieces, in the order of the lines they come from.
     origin : ndarray of int, shape (n_segments,)
         Which of the given lines each piece comes from.
-    n_snapped, n_split, n_vanished, n_crossings : int
-        End points moved; lines split; lines shorter than the tolerance, whose ends became one place; and
-        pairs of lines that cross without a shared vertex.
+    n_snapped, n_split, n_vanished : int
+        End points moved; lines split; and lines shorter than the tolerance, whose ends became one place.
     """
 
     lines: np.ndarray
@@ -35,7 +35,6 @@ class NodedLines:
     n_snapped: int
     n_split: int
     n_vanished: int
-    n_crossings: int
 
 
 def node_lines(lines: np.ndarray, *, snap_m: float) -> NodedLines:
@@ -67,15 +66,37 @@ def node_lines(lines: np.ndarray, *, snap_m: float) -> NodedLines:
     pieces, origin = pieces[long_enough], origin[long_enough]
     n_pieces = np.bincount(origin, minlength=len(lines))
     n_split, n_vanished = int((n_pieces > 1).sum()), int((n_pieces == 0).sum())
-    return NodedLines(pieces, origin, n_snapped, n_split, n_vanished, _count_crossings(pieces))
+    return NodedLines(pieces, origin, n_snapped, n_split, n_vanished)
+
+
+def first_of_repeats(lines: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Return which lines to keep of those drawn twice (once a direction, say): they would halve the risk."""
+    shape = shapely.to_wkb(shapely.normalize(lines))
+    # of two names the first in the alphabet stays, whatever the order of the rows
+    preferred = np.lexsort((np.array([str(name) for name in names], dtype=object), pd.isna(names)))
+    repeat = pd.Series(shape[preferred]).duplicated().to_numpy(dtype=bool)
+    return np.sort(preferred[~repeat])
+
+
+def count_crossings(lines: np.ndarray) -> int:
+    """Count pairs of lines that cross without sharing a vertex there: a street and a bridge, say."""
+    one, other = shapely.STRtree(lines).query(lines)
+    one, other = one[one < other], other[one < other]
+    # two straight lines that share an end cannot cross: most neighbours, and not worth an exact look
+    _, number = number_places(np.vstack(end_points(lines)))
+    begin, end = np.split(number, 2)
+    touch = (begin[one] == begin[other]) | (begin[one] == end[other])
+    touch |= (end[one] == begin[other]) | (end[one] == end[other])
+    is_straight = shapely.get_num_points(lines) == 2
+    look = ~(touch & is_straight[one] & is_straight[other])
+    return int(shapely.crosses(lines[one[look]], lines[other[look]]).sum())
 
 
 def end_points(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last coordinates of every line, each of shape (n_lines, 2)."""
-    return (
-        shapely.get_coordinates(shapely.get_point(lines, 0)),
-        shapely.get_coordinates(shapely.get_point(lines, -1)),
-    )
+    coordinates, line = shapely.get_coordinates(lines, return_index=True)
+    is_first, is_last = _ends_of(line)
+    return coordinates[is_first], coordinates[is_last]
 
 
 def number_places(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,8 +185,3 @@ def _split_at_shared_vertices(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray
     of_piece[np.flatnonzero(np.diff(copies) == 0)] -= 1
     pieces = shapely.linestrings(coordinates[copies], indices=of_piece)
     return pieces, line[is_first | cut]
-
-
-def _count_crossings(lines: np.ndarray) -> int:
-    one, other = shapely.STRtree(lines).query(lines, predicate="crosses")
-    return int((one < other).sum())

@@ -1,7 +1,5 @@
 """Street centre lines become a network: segments with names and lengths, and the nodes where they meet."""
 
-import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,38 +11,33 @@ import pandas as pd
 import pyproj
 import shapely
 
-from rtmkc.checks import check_columns, check_number
+from rtmkc.checks import check_choice, check_number
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.noding import NodedLines, end_points, node_lines, number_places
+from rtmkc.places.corridors.centre_lines import (
+    CLASS_COLUMNS,
+    NAME_COLUMNS,
+    NOT_FOR_CORRIDORS,
+    as_text,
+    check_not_degrees,
+    clean_names,
+    drop_classes,
+    find_column,
+    objects,
+    take_lines,
+    to_metres,
+)
+from rtmkc.places.corridors.divided import merge_divided as merge_carriageways
+from rtmkc.places.corridors.noding import (
+    NodedLines,
+    count_crossings,
+    end_points,
+    first_of_repeats,
+    node_lines,
+    number_places,
+)
+from rtmkc.places.corridors.strokes import name_by_strokes
 from rtmkc.raster.grid import Grid
-
-NOT_FOR_CORRIDORS = (
-    "motorway", "motorway_link", "trunk_link", "interstate", "freeway", "expressway", "ramp",
-    "S1100", "S1630",
-    "footway", "path", "steps", "cycleway", "bridleway", "track", "proposed", "construction", "raceway",
-    "S1710", "S1720", "S1820",
-)  # fmt: skip
-"""Road classes left out by default: no street to walk along (OpenStreetMap, TIGER and plain words)."""
-
-_NAME_COLUMNS = (
-    "name", "street", "streetname", "stname", "strname", "fullname", "fullstname", "streetfullname",
-    "fullstreet", "roadname", "rdname", "streetnam", "streetn", "stnam", "road", "label",
-)  # fmt: skip
-_CLASS_COLUMNS = (
-    "highway",
-    "roadclass",
-    "rdclass",
-    "fclass",
-    "functionalclass",
-    "funcclass",
-    "mtfcc",
-    "class",
-)
-_NO_NAME = re.compile(
-    r"(un-?named|no ?name)\b.*|[<(]?(none|null|nan|n/?a|unknown)[>)]?|[\W_]*", re.IGNORECASE
-)
-
 
 AROUND_M = 1000.0
 """How far beyond the area streets are read, in metres."""
@@ -75,7 +68,14 @@ class StreetNetwork:
 
     @classmethod
     def around(
-        cls, grid: Grid, streets: Any, *, name: str | None = None, road_class: str | None = None
+        cls,
+        grid: Grid,
+        streets: Any,
+        *,
+        name: str | None = None,
+        road_class: str | None = None,
+        merge_divided: bool = True,
+        missing_names: str = "leave",
     ) -> "StreetNetwork":
         """Build the network of a grid's area and a kilometre more, so that its border streets have their corners.
 
@@ -85,7 +85,7 @@ class StreetNetwork:
             The cells.
         streets : Layer, GeoDataFrame or path
             Centre lines, of the county say; those farther away are not looked at.
-        name, road_class : str, optional
+        name, road_class, merge_divided, missing_names : optional
             As in `from_layer`.
 
         Raises
@@ -93,7 +93,9 @@ class StreetNetwork:
         InputError
             If no line comes near the area, and as in `from_layer`.
         """
-        layer = as_layer(streets, name="streets").to_crs(grid.crs)
+        layer = as_layer(streets, name="streets")
+        check_not_degrees(layer.frame)
+        layer = layer.to_crs(grid.crs)
         west, south, east, north = grid.area.geometry.bounds
         near_box = shapely.box(west - AROUND_M, south - AROUND_M, east + AROUND_M, north + AROUND_M)
         near = layer.frame.geometry.intersects(near_box).to_numpy()
@@ -103,8 +105,9 @@ class StreetNetwork:
                 "Check the coordinate system of the layer."
             )
         return cls.from_layer(
-            layer.keep(near, "far from the study area"), name=name, road_class=road_class, crs=grid.crs
-        )
+            layer.keep(near, "far from the study area"), name=name, road_class=road_class, crs=grid.crs,
+            merge_divided=merge_divided, missing_names=missing_names,
+        )  # fmt: skip
 
     @classmethod
     def from_layer(
@@ -116,6 +119,8 @@ class StreetNetwork:
         exclude_classes: Iterable[str] = NOT_FOR_CORRIDORS,
         crs: Any = None,
         snap_m: float = 0.5,
+        merge_divided: bool = True,
+        missing_names: str = "leave",
     ) -> "StreetNetwork":
         """Build a network from street centre lines.
 
@@ -134,6 +139,13 @@ class StreetNetwork:
             else the local UTM zone.
         snap_m : float
             Ends nearer than this to each other or to another line, in metres, are one node.
+        merge_divided : bool
+            Make one street of the two carriageways of a divided road: lines of one name beside each other, at
+            most 40 m apart for 80 m or more. One stays, the southern or western one; streets that met the
+            other now meet it. Without, each takes its share of the risk, and the road ranks too low.
+        missing_names : "leave" or "strokes"
+            With "strokes", nameless segments take the name of the street they continue, and streets without
+            any name are called "unnamed street 1", 2 ... from west to east. Needs the extra ``rtmkc[streets]``.
 
         Returns
         -------
@@ -142,13 +154,14 @@ class StreetNetwork:
         Raises
         ------
         InputError
-            If a column named does not exist, no line is left, or `crs` is not in metres.
+            If a column named does not exist, no line is left, `crs` is not in metres, the layer has no
+            coordinate system or cannot be in the one it names, or strokes are asked for without momepy.
 
         Notes
         -----
         A line is split where another line ends on it, and at vertices that it shares with another line. Lines
         that cross without a shared vertex may pass over one another: they are left, and counted in `notes`.
-        Both carriageways of a divided road stay two streets of one name.
+        Divided roads are found by name only: lines without one are never merged.
 
         Examples
         --------
@@ -169,22 +182,28 @@ class StreetNetwork:
         frame = layer.frame
         if check_number("snap_m", snap_m) < 0:
             raise InputError(f"Invalid snap_m {snap_m!r}. It must be a distance in metres, 0 or more.")
-        name_column = _find_column(frame, name, _NAME_COLUMNS)
-        class_column = _find_column(frame, road_class, _CLASS_COLUMNS)
+        name_column = find_column(frame, name, NAME_COLUMNS)
+        class_column = find_column(frame, road_class, CLASS_COLUMNS)
+        check_choice("missing_names", missing_names, ("leave", "strokes"))
         notes: list[str] = list(layer.notes)
-        frame = _to_metres(frame, crs, notes)
+        check_not_degrees(frame)
+        frame = to_metres(frame, crs, notes)
         rows = pd.DataFrame(
             {
-                "name": _clean_names(frame[name_column]) if name_column else _objects([None] * len(frame)),
-                "road_class": _objects(
-                    map(_text, frame[class_column] if class_column else [None] * len(frame))
+                "name": clean_names(frame[name_column]) if name_column else objects([None] * len(frame)),
+                "road_class": objects(
+                    map(as_text, frame[class_column] if class_column else [None] * len(frame))
                 ),
                 "source": frame.index,
             }
         )
-        lines, row = _take_lines(frame, notes)
-        lines, row = _drop_classes(lines, row, rows["road_class"], exclude_classes, notes)
-        lines, row = _drop_repeats(lines, row, rows["name"], notes)
+        lines, row = take_lines(frame, notes)
+        lines, row = drop_classes(lines, row, rows["road_class"], exclude_classes, notes)
+        names = rows["name"].to_numpy()
+        kept = first_of_repeats(lines, names[row])
+        if len(kept) < len(lines):
+            notes.append(f"{len(lines) - len(kept)} lines drawn twice were kept once.")
+        lines, row = lines[kept], row[kept]
         if len(lines) == 0:
             raise InputError(
                 f"Invalid streets: none of the {len(frame)} rows is a street line that may be used. "
@@ -192,7 +211,28 @@ class StreetNetwork:
             )
         noded = node_lines(lines, snap_m=snap_m)
         _note_noding(noded, snap_m, notes)
-        return cls._of_pieces(noded.lines, rows.iloc[row[noded.origin]], frame.crs, notes)
+        lines, row = noded.lines, row[noded.origin]
+        kept = first_of_repeats(lines, names[row])
+        if len(kept) < len(lines):
+            notes.append(f"{len(lines) - len(kept)} pieces of lines that lie on one another were kept once.")
+        lines, row = lines[kept], row[kept]
+        names = names[row]
+        can_be_divided = ~pd.isna(names)
+        if missing_names == "strokes":
+            names, can_be_divided = _name_nameless(lines, names, frame.crs, notes)
+        if merge_divided:
+            street = np.where(can_be_divided, pd.factorize(names, sort=True)[0], -1)
+            merged = merge_carriageways(lines, street, snap_m=snap_m)
+            _note_merged(merged.merged_m, np.unique(names[~pd.isna(names)]), notes)
+            lines, row, names = merged.lines, row[merged.origin], names[merged.origin]
+            kept = first_of_repeats(lines, names)
+            lines, row, names = lines[kept], row[kept], names[kept]
+        n_crossings = count_crossings(lines)
+        if n_crossings:
+            notes.append(
+                f"{n_crossings} pairs of lines cross without a shared point: taken as bridges, not corners."
+            )
+        return cls._of_pieces(lines, rows.iloc[row].assign(name=names), frame.crs, notes)
 
     @classmethod
     def _of_pieces(
@@ -251,7 +291,7 @@ class StreetNetwork:
 
     @cached_property
     def _names(self) -> np.ndarray:
-        return _objects(None if pd.isna(name) else name for name in self.segments["name"])
+        return objects(None if pd.isna(name) else name for name in self.segments["name"])
 
     @cached_property
     def _segments_at(self) -> tuple[np.ndarray, np.ndarray]:
@@ -264,6 +304,10 @@ class StreetNetwork:
         """Return the ids of the segments that end at a node; a loop appears twice."""
         starts, segments = self._segments_at
         return segments[starts[node] : starts[node + 1]]
+
+    def place(self, node: int) -> np.ndarray:
+        """Return easting and northing of a node in metres, shape (2,)."""
+        return np.array([self.node_eastings[node], self.node_northings[node]])
 
     def names_at(self, node: int) -> list[str]:
         """Return the names of the segments that end at a node, each segment's once; nameless ones have none."""
@@ -314,100 +358,28 @@ class StreetNetwork:
         )
 
 
-def _find_column(frame: pd.DataFrame, given: str | None, known: tuple[str, ...]) -> str | None:
-    if given is not None:
-        check_columns([given], frame.columns, "The street layer")
-        return given
-    loose = {
-        re.sub(r"[^a-z0-9]", "", str(column).lower()): str(column) for column in reversed(list(frame.columns))
-    }
-    return next((loose[candidate] for candidate in known if candidate in loose), None)
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, list | tuple | set | np.ndarray):  # OpenStreetMap tags of merged ways
-        return " / ".join(sorted({str(part).strip() for part in value})) or None
-    return None if value is None or value is pd.NA or value != value else str(value).strip()
-
-
-def _clean_names(names: pd.Series) -> np.ndarray:
-    """One spelling a street: spaces collapsed, and the commonest of spellings that differ in case only."""
-    texts = [" ".join((_text(name) or "").split()) for name in names]
-    counts = Counter(text for text in texts if _NO_NAME.fullmatch(text) is None)
-    spelling: dict[str, str] = {}
-    for text in sorted(counts, key=lambda text: (-counts[text], text)):
-        spelling.setdefault(text.casefold(), text)
-    return _objects(spelling.get(text.casefold()) for text in texts)
-
-
-def _objects(values: Iterable[Any]) -> np.ndarray:
-    listed = list(values)
-    made = np.empty(len(listed), dtype=object)
-    made[:] = listed
-    return made
-
-
-def _to_metres(frame: gpd.GeoDataFrame, crs: Any, notes: list[str]) -> gpd.GeoDataFrame:
-    target = pyproj.CRS.from_user_input(crs) if crs is not None else frame.crs
-    if crs is None and not _is_metric(target):
-        target = frame.estimate_utm_crs()
-        notes.append(f"Streets projected to {target.name}.")
-    if not _is_metric(target):
-        raise InputError(
-            f"Invalid crs {crs!r}. Streets need a projected coordinate system in metres, "
-            "such as the local UTM zone (frame.estimate_utm_crs())."
+def _name_nameless(
+    lines: np.ndarray, names: np.ndarray, crs: pyproj.CRS, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    given = name_by_strokes(lines, names, crs)
+    if given.n_continued or given.n_unnamed_lines:
+        notes.append(
+            f"{given.n_continued} nameless segments took the name of the street they continue; "
+            f"{given.n_unnamed_lines} others make {given.n_unnamed_streets} unnamed streets."
         )
-    return frame if frame.crs == target else frame.to_crs(target)
+    return given.names, ~given.is_made_up
 
 
-def _is_metric(crs: pyproj.CRS) -> bool:
-    return bool(
-        crs.is_projected and all(abs(axis.unit_conversion_factor - 1) < 1e-9 for axis in crs.axis_info[:2])
+def _note_merged(merged_m: dict[int, float], names: np.ndarray, notes: list[str]) -> None:
+    if not merged_m:
+        return
+    longest = sorted(merged_m, key=lambda street: (-round(merged_m[street], 3), street))
+    listed = ", ".join(f"{names[street]} {merged_m[street] / 1000:.1f} km" for street in longest[:3])
+    more = f" and {len(longest) - 3} more" if len(longest) > 3 else ""
+    notes.append(
+        f"{sum(merged_m.values()) / 1000:.1f} km of carriageway were merged with the other side of their divided "
+        f"road ({listed}{more})."
     )
-
-
-def _take_lines(frame: gpd.GeoDataFrame, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    shapes = shapely.force_2d(frame.geometry.to_numpy())
-    parts, row = shapely.get_parts(shapes, return_index=True)
-    while np.isin(shapely.get_type_id(parts), [5, 7]).any():
-        parts, inner = shapely.get_parts(parts, return_index=True)
-        row = row[inner]
-    is_line = np.isin(shapely.get_type_id(parts), [1, 2])
-    if not is_line.all():
-        notes.append(f"{int((~is_line).sum())} shapes that are not lines were left out of the streets.")
-    parts, row = parts[is_line], row[is_line]
-    rings = shapely.get_type_id(parts) == 2
-    parts[rings] = [shapely.LineString(ring.coords) for ring in parts[rings]]
-    usable = np.isfinite(shapely.length(parts)) & (shapely.length(parts) > 0)
-    if not usable.all():
-        notes.append(f"{int((~usable).sum())} street lines without length were left out.")
-    return shapely.remove_repeated_points(parts[usable]), row[usable]
-
-
-def _drop_classes(
-    lines: np.ndarray, row: np.ndarray, classes: pd.Series, excluded: Iterable[str], notes: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    unwanted = {str(value).casefold() for value in excluded}
-    of_line = classes.iloc[row]
-    drop = of_line.map(lambda value: isinstance(value, str) and value.casefold() in unwanted).to_numpy(
-        dtype=bool
-    )
-    if drop.any():
-        named = ", ".join(sorted(set(of_line[drop])))
-        notes.append(f"{int(drop.sum())} lines left out for their road class ({named}).")
-    return lines[~drop], row[~drop]
-
-
-def _drop_repeats(
-    lines: np.ndarray, row: np.ndarray, names: pd.Series, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Drop lines drawn twice (once a direction, say): they would halve the risk of the street."""
-    shape = pd.Series(shapely.to_wkb(shapely.normalize(lines)))
-    named_first = np.argsort(names.iloc[row].isna().to_numpy(), kind="stable")
-    repeat = shape.iloc[named_first].duplicated().sort_index().to_numpy(dtype=bool)
-    if repeat.any():
-        notes.append(f"{int(repeat.sum())} lines drawn twice were kept once.")
-    return lines[~repeat], row[~repeat]
 
 
 def _note_noding(noded: NodedLines, snap_m: float, notes: list[str]) -> None:
@@ -419,7 +391,3 @@ def _note_noding(noded: NodedLines, snap_m: float, notes: list[str]) -> None:
         notes.append(f"{noded.n_vanished} lines shorter than {snap_m:g} m became a single node.")
     if noded.n_split:
         notes.append(f"{noded.n_split} lines were split where another street meets them.")
-    if noded.n_crossings:
-        notes.append(
-            f"{noded.n_crossings} pairs of lines cross without a shared point: taken as bridges, not corners."
-        )
