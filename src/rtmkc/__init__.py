@@ -48,6 +48,8 @@ _HOME = {
     "bias_panel": "rtmkc.evidence.bias",
     "BiasPanel": "rtmkc.evidence.bias",
     "StreetNetwork": "rtmkc.places.corridors.streets",
+    "parse_addresses": "rtmkc.places.corridors.addresses",
+    "streets_from_addresses": "rtmkc.places.corridors.address_streets",
     "StreetRisk": "rtmkc.places.corridors.risk",
     "find_corridors": "rtmkc.places.corridors.search",
     "corridor_zones": "rtmkc.places.corridors.zones",

@@ -83,10 +83,9 @@ _HIGHWAYS = (
 _KING = re.compile(r"(?:(?:THE )?(?:REV )?(?:DR )?)(?:MARTIN LUTHER KING|M L KING|ML KING|MLK)(?: JR)?")
 _SPELLED = {"II": "II", "III": "III", "IV": "IV", "US": "US", "OF": "of"}
 
-_COLUMNS = {
-    "number": "Int64", "hundred_block": "Int64", "direction": "object", "name": "object", "suffix": "object",
-    "street": "object", "cross_street": "object", "kind": "object", "reason": "object",
-}  # fmt: skip
+_COLUMNS = [
+    "number", "hundred_block", "direction", "name", "suffix", "street", "cross_street", "kind", "reason",
+]  # fmt: skip
 
 WITHHELD = "withheld (99999)"
 NO_TEXT = "no address"
@@ -218,7 +217,8 @@ def parse_addresses(addresses: Iterable[Any]) -> pd.DataFrame:
     texts = addresses if isinstance(addresses, pd.Series) else pd.Series(list(addresses), dtype=object)
     codes, unique = pd.factorize(texts, use_na_sentinel=True)
     parsed = [_parse(text) for text in unique] + [_parse(None)]  # code -1, missing, is the last
-    table = pd.DataFrame([one.row() for one in parsed], columns=list(_COLUMNS)).astype(_COLUMNS)
+    table = pd.DataFrame([one.row() for one in parsed], columns=_COLUMNS, dtype=object)
+    table = table.astype({"number": "Int64", "hundred_block": "Int64"})
     return table.iloc[codes].set_axis(texts.index)
 
 
@@ -249,17 +249,16 @@ def _parse(text: Any) -> _Parsed:
     if not any(map(str.isalpha, plain)):
         return _Parsed(reason=NO_STREET if any(map(str.isdigit, plain)) else NOT_AN_ADDRESS)
     found = _NUMBER.match(plain)
-    rest = plain[found.end() :] if found else plain
-    if found and _is_type_only(rest):  # "18 ST": the number is the name
-        found, rest = None, plain
+    first, *others = _streets_named(plain[found.end() :] if found else plain)
     number = _number(found) if found else None
-    first, *others = [part for part in _BETWEEN.split(_FRACTION.sub(" ", rest)) if part.strip()] or [""]
-    street = _street(_words(first))
+    if found and first in _TYPES:  # "18 ST": the number is the name
+        number, first = None, f"{found['number']} {first}"
+    street = _street(first)
     if street is None:
         return _Parsed(reason=NO_STREET)
     if number is not None:
         return _Parsed("block", number, street)
-    cross = _street(_words(others[0])) if others else None
+    cross = _street(others[0]) if others else None
     if cross is not None:
         return _Parsed("intersection", None, street, cross)
     return _Parsed(street=street, reason=NO_NUMBER)
@@ -267,10 +266,15 @@ def _parse(text: Any) -> _Parsed:
 
 def _address_part(text: str) -> str:
     """The address itself: no coordinates, ZIP code, city line, or what stands behind a comma."""
-    text = _COORDINATES.sub("", text).strip()
+    text = text.strip()
     if text.startswith(("POINT", "{")):
         return text
-    text = _CITY.sub("", _ZIP_CODE.sub("", text).rstrip(" ,")).strip()
+    if text.endswith(")"):
+        text = _COORDINATES.sub("", text).rstrip()
+    if text[-1:].isdigit():
+        text = _ZIP_CODE.sub("", text).rstrip(" ,")
+    if "KANSAS" in text:
+        text = _CITY.sub("", text).rstrip()
     lines = [line.split(",")[0].strip() for line in text.splitlines()]
     first = lines[0] if lines else ""
     if len(lines) > 1 and first:  # a long name is broken before its type
@@ -290,8 +294,11 @@ def _words(text: str) -> str:
     return " ".join(re.sub(r"[^\w#]+", " ", re.sub(r"[.'’`]", "", text)).split())
 
 
-def _is_type_only(text: str) -> bool:
-    return text.strip(" .") in _TYPES
+@lru_cache(maxsize=100_000)
+def _streets_named(text: str) -> tuple[str, ...]:
+    """Streets of an address or intersection in plain capital words; at least one, perhaps empty."""
+    parts = _BETWEEN.split(_FRACTION.sub(" ", text))
+    return tuple(_words(part) for part in parts if part.strip()) or ("",)
 
 
 @lru_cache(maxsize=100_000)
@@ -336,6 +343,8 @@ def _plain_street(direction: str, tokens: list[str]) -> _Street | None:
     if behind in _DIRECTIONS:
         suffix.append(_DIRECTIONS[behind])
     if not any(map(str.isalnum, "".join(name))) or (" ".join(name).isdigit() and not suffix):
+        return None
+    if name == ["US"] and suffix == ["Highway"]:  # its number was cut off
         return None
     return _Street(direction, _name(name, bool(place)), " ".join(suffix))
 
