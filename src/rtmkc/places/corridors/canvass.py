@@ -1,5 +1,6 @@
 """What a team takes along: the stops of one corridor in walking order, and what there is to see to at each."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +15,9 @@ from rtmkc.places.corridors.axis import Axis, compass
 from rtmkc.places.corridors.departments import Departments, departments_of, read_departments
 from rtmkc.places.corridors.frontage import (
     BUSINESS,
+    SAME_ADDRESS_VIOLATION_M,
     Frontage,
+    address_key,
     assign_violations,
     records_near,
     take_layer,
@@ -31,7 +34,7 @@ WALKING_M_PER_MINUTE = 75.0
 SHIFT_MINUTES = 240.0
 """Time at the doors in one shift: half a working day, the rest being the way there and the notes."""
 VIOLATION_MONTHS = 24
-_SEARCH_VIOLATIONS_M = 200.0
+_UNSURE_SIDE_M = 3.0
 _ADDRESSES = 3
 COLUMNS = (
     "team", "heading", "seq", "priority", "side", "compass", "chainage_m", "place", "factors", "departments",
@@ -173,6 +176,12 @@ def plan_canvass(
     front = Frontage.along(axis, layers, businesses, width_m)
     place = front.places(same_place_m)
     table = _stops(front, place, times, known)
+    unsure = int((table["offset"].abs() < _UNSURE_SIDE_M).sum())
+    if unsure:
+        front.notes.append(
+            f"{_count(unsure, 'stop')} within {format_length(_UNSURE_SIDE_M)} of the centre line, as addresses "
+            "geocoded to the street are: look for them on both sides"
+        )
     newest = _count_violations(
         table,
         violations,
@@ -249,10 +258,13 @@ def _what_is_there(
 ) -> dict[str, Any]:
     is_business = records["kind"] == BUSINESS
     factors = list(dict.fromkeys(records.loc[~is_business, "kind"]))
-    names = list(dict.fromkeys(records.loc[is_business, "name"]))
-    others = list(dict.fromkeys(records.loc[~is_business, "name"]))
-    titles = [name for name in names or others if name]
-    addresses = [address for address in records["address"].value_counts(sort=True).index if address]
+    names = sorted(set(records.loc[is_business, "name"]))
+    titles = [name for name in names or sorted(set(records["name"])) if name]
+    counts = Counter(address for address in records["address"] if address)
+    spelling: dict[str, str] = {}
+    for address in sorted(counts, key=lambda address: (-counts[address], address)):
+        spelling.setdefault(address_key(address) or address, address)
+    addresses = list(spelling.values())
     more = [f"and {len(addresses) - _ADDRESSES} more"] if len(addresses) > _ADDRESSES else []
     titles += ["; ".join([*addresses[:_ADDRESSES], *more])] if addresses else []
     seen_to = departments_of([*factors, *([BUSINESS] if len(names) else [])], departments)
@@ -289,7 +301,7 @@ def _count_violations(
         raise InputError("Invalid violations. They are a raster; give a layer of points with dates.")
     is_dated = layer.dates is not None and bool(layer.dates.notna().any())
     last = _last_day(as_of, layer.dates if is_dated else None)
-    found = records_near(layer, front.axis, "violations", _SEARCH_VIOLATIONS_M)
+    found = records_near(layer, front.axis, "violations", SAME_ADDRESS_VIOLATION_M)
     if last is not None and is_dated:
         after = last - pd.DateOffset(months=months)
         undated = int(found["date"].isna().sum())
