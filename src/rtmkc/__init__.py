@@ -47,6 +47,8 @@ _HOME = {
     "PlacesAudit": "rtmkc.evidence.audits",
     "bias_panel": "rtmkc.evidence.bias",
     "BiasPanel": "rtmkc.evidence.bias",
+    "minimum_detectable_reduction": "rtmkc.evidence.statistics.intervention",
+    "plan_rollout": "rtmkc.evidence.programme",
     "StreetNetwork": "rtmkc.places.corridors.streets",
     "parse_addresses": "rtmkc.places.corridors.addresses",
     "streets_from_addresses": "rtmkc.places.corridors.address_streets",
