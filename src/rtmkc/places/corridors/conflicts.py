@@ -28,9 +28,9 @@ def conflict_pairs(block_lines: np.ndarray, members: Sequence[np.ndarray], separ
 
     Notes
     -----
-    A window is the union of its blocks, so its distance to another is the smallest between their blocks. Distances are
-    taken once a pair of blocks; that windows reach each other is a product of sparse matrices. A window that ends
-    inside a block counts with the whole block.
+    A window is the union of its blocks, so its distance to another is the smallest between their blocks.
+    Distances are taken once a pair of blocks; that windows reach each other is a product of sparse matrices.
+    A window that ends inside a block counts with the whole block.
 
     Examples
     --------
@@ -94,12 +94,14 @@ def clique_cover(excludes: np.ndarray, seeds: Sequence[np.ndarray]) -> list[np.n
     excludes : ndarray of bool, shape (n, n)
         Symmetric, False on the diagonal.
     seeds : sequence of int arrays
-        Sets known to exclude each other, such as the windows of a block: each grows to a clique that cannot grow.
+        Sets known to exclude each other, such as the windows of a block: each grows to a clique that cannot
+        grow.
 
     Notes
     -----
-    A row ``sum x <= 1`` over a clique cuts far deeper into the relaxed problem than a row a pair does: with pairs alone
-    every window could be half chosen. The cover is greedy: seeds first, then whatever pair is left.
+    A row ``sum x <= 1`` over a clique cuts far deeper into the relaxed problem than a row a pair does: with
+    pairs alone every window could be half chosen. The cover is greedy: seeds first, then whatever pair is
+    left.
     """
     left = np.triu(excludes)
     cliques: list[np.ndarray] = []

@@ -29,7 +29,8 @@ class Quota:
     Parameters
     ----------
     where : str
-        What the windows have in common, as it goes into a sentence: "in the Eastern division", "through Budd Park".
+        What the windows have in common, as it goes into a sentence: "in the Eastern division", "through Budd
+        Park".
     windows : ndarray of int
         Their numbers.
     at_least, at_most : int
@@ -59,7 +60,8 @@ class Portfolio:
     status : str
         "proved" or "time limit".
     bound_of_all : float or None
-        No allowed set of any windows, candidates or not, is worth more; None if nothing is known of the others.
+        No allowed set of any windows, candidates or not, is worth more; None if nothing is known of the
+        others.
     statement : str
         What the set is the best of.
     """
@@ -115,8 +117,8 @@ def choose_together(
     cheapest_outside : float
         No window outside the candidates costs less than this.
     time_limit : float
-        Seconds for the search, and as many for the proof over all windows. A search that runs out of time may end
-        differently on another machine.
+        Seconds for the search, and as many for the proof over all windows. A search that runs out of time may
+        end differently on another machine.
     progress : callable, optional
         Called with the steps done and all steps.
 
@@ -128,23 +130,25 @@ def choose_together(
     Raises
     ------
     InputError
-        If an argument does not fit, or no set of the candidates meets the quotas: the sentence names a smallest set of
-        rules that cannot be met together.
+        If an argument does not fit, or no set of the candidates meets the quotas: the sentence names a
+        smallest set of rules that cannot be met together.
     CapacityError
         If there are more than 10,000 candidates.
 
     Notes
     -----
-    The set is the optimum of a mixed-integer program: ``max v x`` with x in {0, 1}, one row ``sum x <= 1`` for each
-    clique of windows that exclude each other, rows for k, the budget and the quotas, solved by HiGHS (Huangfu & Hall 2018).
+    The set is the optimum of a mixed-integer program: ``max v x`` with x in {0, 1}, one row ``sum x <= 1``
+    for each clique of windows that exclude each other, rows for k, the budget and the quotas, solved by HiGHS
+    (Huangfu & Hall 2018).
 
-    *Over all windows.* Any allowed set is some j windows from outside and k - j or fewer candidates. Write each of
-    those j as one copy of a stand-in that is worth `upper_outside`, costs `cheapest_outside`, excludes nothing, counts for
-    every "at least" and for no "at most". No row of the program is broken by that and the worth has not fallen; so the optimum of the
-    program with up to k stand-ins is not less than any allowed set of any windows. Without quotas and budget it is the largest of
-    ``OPT(k - j) + j upper_outside`` over j. Where it is no more than the value, the set is the best of all windows.
-    It can fail to be the proof although the set is the best: where a quota or the budget binds, the stand-ins are too good to
-    be true.
+    *Over all windows.* Any allowed set is some j windows from outside and k - j or fewer candidates. Write
+    each of those j as one copy of a stand-in that is worth `upper_outside`, costs `cheapest_outside`,
+    excludes nothing, counts for every "at least" and for no "at most". No row of the program is broken by
+    that and the worth has not fallen; so the optimum of the program with up to k stand-ins is not less than
+    any allowed set of any windows. Without quotas and budget it is the largest of ``OPT(k - j) + j
+    upper_outside`` over j. Where it is no more than the value, the set is the best of all windows. It can
+    fail to be the proof although the set is the best: where a quota or the budget binds, the stand-ins are
+    too good to be true.
 
     Examples
     --------
