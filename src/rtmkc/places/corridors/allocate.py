@@ -146,6 +146,14 @@ def allocate(
     return Allocation((diags_array(scale) @ claim).tocsr(), has_street, radius, radius / 2, spacing)
 
 
+def metres_of_street(grid: Grid, network: StreetNetwork, *, spacing_m: float = 25.0) -> np.ndarray:
+    """Return the metres of street in every cell, to the length of a piece of `spacing_m`; shape (n_cells,)."""
+    _, eastings, northings, length = _points_along(network, spacing_m)
+    cells = grid.locate(eastings, northings)
+    inside = cells >= 0
+    return np.bincount(cells[inside], length[inside], minlength=grid.n_cells)
+
+
 def _points_along(
     network: StreetNetwork, spacing_m: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -43,11 +43,10 @@ def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
     is_reversed = not _runs_east_or_north(line)
     lengths = blocks.length_m[path.blocks] * path.shares
     names = [str(blocks.names[street]) if street >= 0 else None for street in blocks.street[path.blocks]]
+    begin, end = path.ends(blocks)
     ends = [
-        _end_words(risk, node, name, line, at, is_inside=share < 1.0)
-        for node, name, at, share in zip(
-            path.ends(blocks), (names[0], names[-1]), (0, -1), (1.0, path.last_share), strict=True
-        )
+        end_words(risk, begin, names[0]),
+        end_words(risk, end, names[-1], is_inside=path.last_share < 1.0),
     ]
     if is_reversed:
         line, arcs, names, lengths, ends = (
@@ -81,19 +80,28 @@ def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
     }
 
 
-def _end_words(
-    risk: StreetRisk, node: int, name: str | None, line: shapely.LineString, at: int, *, is_inside: bool
-) -> str:
-    """What a path ends at: a cross street; or, where no name helps, a place."""
+def end_words(risk: StreetRisk, node: int, name: str | None, *, is_inside: bool = False) -> str:
+    """Return what a stretch of a street ends at: a cross street; or, where no name helps, latitude and longitude.
+
+    Parameters
+    ----------
+    risk : StreetRisk
+        The streets.
+    node : int
+        The corner.
+    name : str or None
+        Name of the street that ends there.
+    is_inside : bool
+        Whether the stretch ends inside the block before that corner.
+    """
     network = risk.network
     if name is not None:
         found = network.cross_street(node, name)
-        return f"short of {found}" if is_inside else found
-    others = [found for found in network.names_at(node) if found]
-    if others and not is_inside:
-        return str(others[0])
-    place = _in_degrees(shapely.get_coordinates(line)[at], risk.terrain.grid)
-    return f"{place[0]:.4f}, {place[1]:.4f}"
+    elif others := network.names_at(node):
+        found = others[0]
+    else:
+        found = "{:.4f}, {:.4f}".format(*_in_degrees(network.place(node), risk.terrain.grid))
+    return f"short of {found}" if is_inside else found
 
 
 @dataclass(frozen=True)

@@ -15,24 +15,23 @@ from rtmkc.evidence.statistics.intervention import minimum_detectable_reduction
 from rtmkc.inputs.layers import as_layer
 from rtmkc.places.corridors.blocks import StreetBlocks
 from rtmkc.places.corridors.describe import SeamNames, describe, row_of_path, row_of_seam
-from rtmkc.places.corridors.kernels import LLR, objective_of
 from rtmkc.places.corridors.neighbours import why_not_longer
 from rtmkc.places.corridors.paths import (
     OBJECTIVES,
+    FoundPaths,
     PathFamily,
     PathSearch,
     StreetPath,
     reference_price,
-    worth_of,
 )
 from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.seams import best_seams
+from rtmkc.places.corridors.selection import Selection
+from rtmkc.places.corridors.significance import resample, scan_p_values
 from rtmkc.raster.grid import Grid
 from rtmkc.units import format_length, parse_length
 
 DAYS = 90
-PRICE_SHARE = 0.8
-"""The price of a metre is the rate of the street metre at this share of the city's length."""
 
 
 @dataclass(frozen=True)
@@ -205,13 +204,68 @@ def _find_paths(
     excluded: BaseGeometry | None,
     progress: Callable[[int, int], None] | None,
 ) -> gpd.GeoDataFrame:
-    blocks, notes = risk.blocks, list(risk.notes)
-    family = wish.family
+    notes = list(risk.notes)
+    selection = _selection(risk, wish, excluded, notes)
+    search, expected = selection.search, risk.expected
+    kind, worth = selection.goal(expected)
+    found = selection.best(expected)
+    if found.n_looked_at == 0:
+        raise InputError(
+            f"Invalid min_length {format_length(search.family.shortest)}. No path of the streets given is {wish.bounds} "
+            f"with {_turn_words(search.family.max_turns)}; lower min_length, allow more turns, or check that the lines "
+            "meet."
+        )
+    price, base = selection.price(expected), selection.base(expected)
+    median = selection.price(expected, share=0.5)
+    tests = _tests(found, risk, selection, wish, progress)
+    rows = []
+    for at, path in enumerate(found.paths):
+        row, total = row_of_path(path, risk), path.total(expected)
+        lower, upper = risk.interval(path.blocks, path.shares)
+        stops = why_not_longer(
+            path, search, kind, worth._replace(is_open=found.open_then[at]),
+            price=price if wish.objective == "excess" else None,
+        )  # fmt: skip
+        reasons = zip(
+            (row["from_street"], row["to_street"]), stops[:: -1 if row["is_reversed"] else 1], strict=True
+        )
+        rows.append(
+            row
+            | {name: values[at] for name, values in tests.items()}
+            | {
+                "turns": search.n_turns(path.arcs),
+                "expected": total,
+                "lower": lower,
+                "upper": upper,
+                "excess": total - price * path.length_m,
+                "llr": selection.likelihood_ratio(path, expected, base),
+                "incidents": path.total(risk.incidents),
+                "city_multiple": total / path.length_m / median if median > 0 else np.nan,
+                "mde_percent": _detectable(total, risk.terrain.horizon_days),
+                "runner_up": _runner_up(found.runner_ups[at], risk),
+                "why_not_longer": "; ".join(f"{end}: {reason}" for end, reason in reasons),
+                "gap": 0.0 if found.n_given_up == 0 else np.nan,
+            }
+        )
+    best_of = (
+        f"the best of {found.n_looked_at:,} stretches of street with {_turn_words(search.family.max_turns)}"
+        f"{'' if search.family.anywhere else ' from corner to corner'}, {wish.bounds}, by "
+        f"{_objective_words(wish.objective, price, risk)}"
+    )
+    if found.n_given_up:
+        notes.append(
+            f"From {found.n_given_up} corners there are too many paths to look at all: the result is the best found, and "
+            "is not proved. Allow fewer turns or a shorter max_length."
+        )
+    return _finish(rows, risk.terrain, wish, best_of, notes, multiple_of="the typical street")
+
+
+def _selection(risk: StreetRisk, wish: "_Wish", excluded: BaseGeometry | None, notes: list[str]) -> Selection:
+    """Return how corridors are chosen on these streets, and note what is left out."""
+    blocks, family, inside = risk.blocks, wish.family, risk.is_inside
     if risk.network.segments["name"].isna().all():
         notes.append("No street has a name: corridors are named by their place.")
         family = replace(family, one_name=0.0)
-    inside = risk.is_inside
-    price = reference_price(risk.expected[inside], blocks.length_m[inside], share=PRICE_SHARE)
     is_open = inside.copy()
     if excluded is not None:
         is_open &= ~_near_excluded(blocks, excluded, wish.separation)
@@ -223,67 +277,41 @@ def _find_paths(
             raise InputError(
                 "Invalid exclude. It leaves no street of the study area to search; exclude less, or lower the separation."
             )
-    base = np.where(inside, blocks.length_m, 0.0)
-    base *= risk.expected.sum() / base.sum()
-    prizes = risk.expected
-    kind, worth = worth_of(
-        wish.objective,
-        blocks,
-        prizes,
-        price=price,
-        incident_value=wish.incident_value,
-        base=base,
-        is_open=is_open,
-    )
-    search = PathSearch(blocks, family)
-    found = search.best_apart(kind, worth, k=wish.k, separation=wish.separation)
-    if found.n_looked_at == 0:
-        raise InputError(
-            f"Invalid min_length {format_length(family.shortest)}. No path of the streets given is {wish.bounds} with "
-            f"{_turn_words(family.max_turns)}; lower min_length, allow more turns, or check that the lines meet."
+    return Selection(
+        PathSearch(blocks, family), wish.objective, wish.k, wish.separation, inside, is_open,
+        np.ones(blocks.n_blocks), np.zeros(blocks.n_blocks), wish.incident_value,
+    )  # fmt: skip
+
+
+def _tests(
+    found: FoundPaths,
+    risk: StreetRisk,
+    selection: Selection,
+    wish: "_Wish",
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, np.ndarray]:
+    """Return the columns that say whether a corridor is real, as far as they are asked for."""
+    columns = {}
+    if wish.replicates:
+        p_values = scan_p_values(
+            found.paths,
+            risk,
+            selection,
+            replicates=wish.replicates,
+            random_state=wish.random_state,
+            progress=progress,
         )
-    median = reference_price(risk.expected[inside], blocks.length_m[inside], share=0.5)
-    own_price = price if wish.objective == "excess" else None
-    rows = []
-    for path, other, open_then in zip(found.paths, found.runner_ups, found.open_then, strict=True):
-        row = row_of_path(path, risk)
-        stops = why_not_longer(path, search, kind, worth._replace(is_open=open_then), price=own_price)
-        expected = path.total(risk.expected)
-        lower, upper = risk.interval(path.blocks, path.shares)
-        rows.append(
-            row
-            | {
-                "turns": search.n_turns(path.arcs),
-                "expected": expected,
-                "lower": lower,
-                "upper": upper,
-                "excess": expected - price * path.length_m,
-                "llr": objective_of(LLR, expected, path.total(base), path.length_m, worth),
-                "incidents": path.total(risk.incidents),
-                "city_multiple": expected / path.length_m / median if median > 0 else np.nan,
-                "mde_percent": _detectable(expected, risk.terrain.horizon_days),
-                "runner_up": _runner_up(other, risk),
-                "why_not_longer": "; ".join(
-                    f"{end}: {reason}"
-                    for end, reason in zip(
-                        (row["from_street"], row["to_street"]),
-                        stops[:: -1 if row["is_reversed"] else 1],
-                        strict=True,
-                    )
-                ),
-                "gap": 0.0 if found.n_given_up == 0 else np.nan,
-            }
+        columns |= {f"p_{name}": values for name, values in p_values.items()}
+    if wish.resamples:
+        columns["rank_stability"], columns["optimism"] = resample(
+            found,
+            risk,
+            selection,
+            resamples=wish.resamples,
+            random_state=wish.random_state,
+            progress=progress,
         )
-    best_of = (
-        f"the best of {found.n_looked_at:,} stretches of street with {_turn_words(family.max_turns)}"
-        f"{' from corner to corner' if not family.anywhere else ''}, {wish.bounds}, by {_objective_words(wish.objective, price, risk)}"
-    )
-    if found.n_given_up:
-        notes.append(
-            f"From {found.n_given_up} corners there are too many paths to look at all: the result is the best found, and is "
-            "not proved. Allow fewer turns or a shorter max_length."
-        )
-    return _finish(rows, risk.terrain, wish, best_of, notes, multiple_of="the typical street")
+    return columns
 
 
 def _turn_words(most: int) -> str:
