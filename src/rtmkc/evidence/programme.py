@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from rtmkc.checks import check_choice, check_columns, check_count, check_number
 from rtmkc.errors import InputError
+from rtmkc.evidence.statistics.intervention import OVERDISPERSION
 
 DAYS = 90
 TIE = 0.4
@@ -83,15 +84,15 @@ def plan_rollout(
     Raises
     ------
     InputError
-        A table without the columns of `find_corridors`, without corridors, without expected counts and intervals, or
-        with a corridor twice; more quarters than corridors fill; or an argument out of range.
+        A table without the columns of `find_corridors`, without corridors, without expected counts, or with a
+        corridor twice; more quarters than corridors fill; or an argument out of range.
 
     Notes
     -----
     Tie groups are anchored: the best corridor starts one, and those that follow join while their figure is at most
     z sqrt(s_best^2 + s^2) below its own; the first that is further below starts the next. Here
     s = (upper - lower) / (2 x 1.645) is the standard deviation of a corridor's count in the coming window, by its 90 %
-    predictive interval, and z is the normal quantile of 1 - tie: 0.253 for 0.4. Nobody joins by being near to another
+    predictive interval (or sqrt(1.5 expected) where there is none, as for seams), and z is the normal quantile of 1 - tie: 0.253 for 0.4. Nobody joins by being near to another
     that joined: a chain of small steps would tie the first with the last. Groups keep their order, and within one
     every order is equally likely, also where only a part of it is worked and the rest waits. The
     seed is `random_state`, as everywhere in this package.
@@ -124,7 +125,8 @@ def plan_rollout(
             f"Invalid quarters {quarters!r}. There {_are(len(table), 'corridor')}, enough for "
             f"{_counted(filled, 'quarter')} with {at_once} in each; plan {filled}, or look for more corridors (k)."
         )
-    group = tie_groups(table[by], table["lower"], table["upper"], tie=nearness)
+    deviation, is_rough = _deviation(table)
+    group = tie_groups(table[by], deviation, tie=nearness)
     place = draw_queue(group, np.random.default_rng(seed))
     quarter = np.minimum(place // at_once, n_quarters)  # from 0; the last is of those who wait throughout
     is_worked = quarter < n_quarters
@@ -154,34 +156,35 @@ def plan_rollout(
         "comparisons": int(plan["controls"].sum()), "randomised_comparisons": int(plan["randomised_controls"].sum()),
         "equally_likely_orders": orders, "smallest_p": 1 / orders,
     }  # fmt: skip
-    plan.attrs["statement"] = _statement(plan, is_by_rank=table["rank"].is_monotonic_increasing)
+    plan.attrs["statement"] = _statement(
+        plan, is_by_rank=table["rank"].is_monotonic_increasing, is_rough=is_rough
+    )
     return plan
 
 
-def tie_groups(value: Any, lower: Any, upper: Any, *, tie: float = TIE) -> np.ndarray:
+def tie_groups(value: Any, deviation: Any, *, tie: float = TIE) -> np.ndarray:
     """Return the tie group of each corridor, 0 the best; see `plan_rollout` for the rule.
 
     Parameters
     ----------
     value : array of shape (n,)
         What corridors are ordered by, in incidents; highest first.
-    lower, upper : array of shape (n,)
-        Bounds of the 90 % predictive interval of each count.
+    deviation : array of shape (n,)
+        Standard deviation of each count in the coming window, in incidents.
     tie : float
         Least chance of a corridor to see more than the best of its group.
 
     Examples
     --------
-    >>> tie_groups([10, 9, 8, 7, 6], [5] * 5, [17] * 5).tolist()
+    >>> tie_groups([10, 9, 8, 7, 6], [3.6] * 5).tolist()
     [0, 0, 1, 1, 2]
     """
-    values, low, high = (np.asarray(given, dtype=float) for given in (value, lower, upper))
-    deviation = (high - low) / (2 * ndtri(0.5 + COVERAGE / 2))
+    values, spread = np.asarray(value, dtype=float), np.asarray(deviation, dtype=float)
     reach = float(ndtri(1 - tie))
     group = np.zeros(values.size, dtype=np.int64)
     best = 0
     for number in range(1, values.size):
-        margin = reach * math.hypot(deviation[best], deviation[number]) + ROUNDING * abs(values[best])
+        margin = reach * math.hypot(spread[best], spread[number]) + ROUNDING * abs(values[best])
         if values[best] - values[number] > margin:
             best = number
         group[number] = group[number - 1] + (best == number)
@@ -201,10 +204,10 @@ def _ordered(corridors: Any, by: str) -> pd.DataFrame:
     numbers = table[list(dict.fromkeys(["rank", "expected", "lower", "upper", by]))].apply(
         pd.to_numeric, errors="coerce"
     )
-    if not np.isfinite(numbers.to_numpy(dtype=float)).all():
+    if not np.isfinite(numbers[["rank", "expected", by]].to_numpy(dtype=float)).all():
         raise InputError(
-            "Invalid corridors. Some have no rank, expected count or interval; near-ties are told by them, and they "
-            "need incidents with dates or a stated period."
+            "Invalid corridors. Some have no rank or no expected count; without counts in a time nothing can be planned, "
+            "and they need incidents with dates or a stated period."
         )
     if (numbers["lower"] > numbers["upper"]).any():
         raise InputError("Invalid corridors. The lower bound of a count is above its upper bound.")
@@ -213,6 +216,14 @@ def _ordered(corridors: Any, by: str) -> pd.DataFrame:
     if len(twice):
         raise InputError(f"Invalid corridor_id {twice.iloc[0]!r}. Each corridor may be in the table once.")
     return table.sort_values([by, "rank", "corridor_id"], ascending=[False, True, True], ignore_index=True)
+
+
+def _deviation(table: pd.DataFrame) -> tuple[np.ndarray, bool]:
+    """The standard deviation of each count in the coming window, and whether any had no interval to tell it."""
+    width = (table["upper"] - table["lower"]).to_numpy(dtype=float)
+    rough = np.sqrt(OVERDISPERSION * table["expected"].clip(lower=0).to_numpy(dtype=float))
+    by_interval = width / (2 * ndtri(0.5 + COVERAGE / 2))
+    return np.where(np.isnan(width), rough, by_interval), bool(np.isnan(width).any())
 
 
 def draw_queue(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -242,7 +253,7 @@ def _day(start: Any) -> Any:
     return day.tz_localize(None).normalize()
 
 
-def _statement(plan: pd.DataFrame, *, is_by_rank: bool) -> str:
+def _statement(plan: pd.DataFrame, *, is_by_rank: bool, is_rough: bool) -> str:
     """What is randomised, what is not, and what may be claimed."""
     design = plan.attrs["design"]
     waiting = int(plan["quarter"].isna().sum())
@@ -255,6 +266,10 @@ def _statement(plan: pd.DataFrame, *, is_by_rank: bool) -> str:
     ]
     if not is_by_rank:
         said.append(f"Their order by {_FIGURES[design['by']]} is not that of their ranks.")
+    if is_rough:
+        said.append(
+            f"Corridors without an interval are taken to vary {OVERDISPERSION:g} times as much (in variance) as chance alone."
+        )
     by_lot = plan[plan["randomised"]]
     if by_lot.empty:
         return " ".join([*said, *_nothing_randomised(design)])
