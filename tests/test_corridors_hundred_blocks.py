@@ -137,7 +137,7 @@ def test_a_park_is_a_gap():
     assert len(lines) == 10
     assert shapely.line_merge(shapely.union_all(lines.geometry.to_numpy())).geom_type == "MultiLineString"
     assert lines.length.to_numpy() == pytest.approx(160)
-    assert "1 gaps of more than 400 m or 400 numbers along a street have no line." in lines.attrs["notes"]
+    assert "Gaps of more than 400 m or 400 numbers along a street, left open: 1." in lines.attrs["notes"]
 
 
 def test_numbers_far_apart_are_no_neighbours():
@@ -156,7 +156,7 @@ def test_streets_meet_at_the_zero_point(back):
     rows += [(f"{number} {back} 39 ST", -number * 1.2, 0) for number in range(50, 650, 100)]
     lines = streets_from_addresses(layer_of(rows))
     assert len(lines) == 12
-    assert "1 streets go on across the zero point of their numbers." in lines.attrs["notes"]
+    assert "Streets that go on across the zero point of their numbers: 1." in lines.attrs["notes"]
     zero = lines[lines["from_block"] == "00 block"]
     assert [line.coords[0] for line in zero.geometry] == [(EAST, NORTH), (EAST, NORTH)]
     network = StreetNetwork.from_layer(lines)
@@ -181,7 +181,8 @@ def test_a_missing_direction_or_type_is_found_by_place():
     assert set(placed.streets["street"].to_numpy()[east["street"]]) == {"E Truman Road"}
     assert len(east) == 7
     [note] = placed.notes
-    assert note.startswith("2 addresses without the direction or type of their street were given those of")
+    assert note.startswith("Addresses without the direction or type")
+    assert note.endswith(": 2.")
     far = HundredBlocks.of(layer_of([*rows[:-2], ("1601 TRUMAN RD", 1600, 900)]))
     assert "Truman Road" in set(far.streets["street"].to_numpy()[far.addresses["street"]])
 
@@ -238,7 +239,7 @@ def test_what_is_not_drawn_is_counted():
         "withheld (99999)": 1,
     }
     assert lines["n_addresses"].sum() == 3
-    assert "1 blocks have no neighbour within 400 m and no line." in lines.attrs["notes"]
+    assert "Blocks without a neighbour within 400 m, and so without a line: 1." in lines.attrs["notes"]
 
 
 @pytest.mark.parametrize("shuffle", range(3))
@@ -330,7 +331,7 @@ def test_a_seam_around_a_corner_has_two_names():
     rows += [(f"{number} E 18 ST", 400 + number, -500) for number in range(100, 500, 25)]
     seam = shapely.LineString([(0, 0), (450, 0), (450, -500), (900, -500)])
     line = gpd.GeoSeries([seam], crs=26915).translate(EAST, NORTH)
-    [name] = name_by_addresses(line, layer_of(rows), within_m=20)
+    [name] = name_by_addresses(line, layer_of(rows), within=20)
     assert name == "100-400 Oak Street and 100-400 E 18th Street"
 
 

@@ -13,6 +13,7 @@ import shapely
 from rtmkc.errors import InputError
 from rtmkc.places.corridors.addresses import block_label
 from rtmkc.places.corridors.hundred_blocks import MOST_HUNDREDS, REACH_M, SAME_PLACE_M, HundredBlocks
+from rtmkc.units import parse_length
 
 _NEAR_ZERO = 200
 _BIN_M = 50.0
@@ -89,7 +90,7 @@ def streets_from_addresses(
     return _table(drawn, placed, lines, notes, rows)
 
 
-def name_by_addresses(lines: Any, addresses: Any, *, within_m: float = 75.0) -> list[str | None]:
+def name_by_addresses(lines: Any, addresses: Any, *, within: float | str = "75 m") -> list[str | None]:
     """Name lines without a street, such as seams of a grid, after the addresses along them.
 
     Parameters
@@ -98,8 +99,8 @@ def name_by_addresses(lines: Any, addresses: Any, *, within_m: float = 75.0) -> 
         With a coordinate system.
     addresses : Layer, GeoDataFrame, DataFrame, path or HundredBlocks
         As in `streets_from_addresses`.
-    within_m : float
-        How near to a line an address counts, in metres.
+    within : float or str
+        How near to a line an address counts: metres, or a text with a unit.
 
     Returns
     -------
@@ -120,13 +121,14 @@ def name_by_addresses(lines: Any, addresses: Any, *, within_m: float = 75.0) -> 
     >>> name_by_addresses(seam, gpd.GeoDataFrame(table, geometry=places, crs=26915))
     ['mostly 3500-3700 Prospect Avenue']
     """
+    distance = parse_length(within, name="within")
     if lines.crs is None:
         raise InputError("Invalid lines: they have no coordinate system. Set it with set_crs().")
     placed = HundredBlocks.of(addresses)
     shapes = lines.geometry.to_crs(placed.crs).to_numpy()
     found = placed.addresses
     points = shapely.points(found["easting"], found["northing"])
-    line, point = shapely.STRtree(points).query(shapes, predicate="dwithin", distance=within_m)
+    line, point = shapely.STRtree(points).query(shapes, predicate="dwithin", distance=distance)
     near = found.iloc[point].assign(line=line, at=shapely.line_locate_point(shapes[line], points[point]))
     by_line = dict(list(near.groupby("line")))
     labels = placed.streets["street"].to_numpy()
@@ -212,24 +214,25 @@ def _across_zero(
 def _notes_of_lines(
     placed: HundredBlocks, merged: pd.DataFrame, lone: np.ndarray, n_joined: int
 ) -> list[str]:
-    dropped = "; ".join(f"{rows:,} {reason}" for reason, rows in placed.ledger.dropped.items())
+    dropped = "; ".join(f"{reason} ({rows:,})" for reason, rows in placed.ledger.dropped.items())
     n_gaps = int(placed.blocks["run"].nunique() - placed.blocks["street"].nunique())
     drawn = merged[~lone]
-    used = f"{placed.ledger.used:,} of {placed.ledger.read:,} addresses are used"
-    made = f"{len(drawn):,} hundred blocks of {drawn['street'].nunique():,} streets have a line"
+    used = f"Addresses used: {placed.ledger.used:,} of {placed.ledger.read:,}"
+    made = f"Streets with a line: {drawn['street'].nunique():,}, of {len(drawn):,} blocks"
     notes = [
         f"{used}; left out: {dropped}." if dropped else f"{used}.",
-        f"{made}. Lines are drawn from the places of addresses, not surveyed.",
+        f"{made}, drawn from the places of addresses, not surveyed.",
     ]
     if lone.any():
-        notes.append(f"{int(lone.sum()):,} blocks have no neighbour within {REACH_M:.0f} m and no line.")
+        notes.append(
+            f"Blocks without a neighbour within {REACH_M:.0f} m, and so without a line: {lone.sum():,}."
+        )
     if n_gaps:
         notes.append(
-            f"{n_gaps:,} gaps of more than {REACH_M:.0f} m or {100 * MOST_HUNDREDS} numbers along a street "
-            "have no line."
+            f"Gaps of more than {REACH_M:.0f} m or {100 * MOST_HUNDREDS} numbers along a street, left open: {n_gaps:,}."
         )
     if n_joined:
-        notes.append(f"{n_joined:,} streets go on across the zero point of their numbers.")
+        notes.append(f"Streets that go on across the zero point of their numbers: {n_joined:,}.")
     return notes
 
 

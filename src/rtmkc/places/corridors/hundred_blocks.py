@@ -186,8 +186,8 @@ def _street_numbers(
     changed = int((target[codes] != codes).sum())
     if changed:
         notes.append(
-            f"{changed:,} addresses without the direction or type of their street were given those of the street "
-            "whose blocks they lie on."
+            "Addresses without the direction or type of their street that were given those of the street whose "
+            f"blocks they lie on: {changed:,}."
         )
     return target[codes], keys
 
