@@ -245,7 +245,8 @@ def _clusters(placed: pd.DataFrame) -> np.ndarray:
     """Number the groups of addresses of one hundred block; those with gaps of more than 400 m are several."""
     group = placed.groupby(["street", "hundred_block"]).ngroup().to_numpy()
     places = placed[["easting", "northing"]].to_numpy()
-    spread = placed.groupby(group)[["easting", "northing"]].agg(np.ptp).max(axis=1).to_numpy()
+    grouped = placed.groupby(group)[["easting", "northing"]]
+    spread = (grouped.max() - grouped.min()).max(axis=1).to_numpy()
     cluster = group.astype(np.int64)
     n_clusters = len(spread)
     wide = np.flatnonzero(spread[group] > REACH_M / 2)
