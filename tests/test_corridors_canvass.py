@@ -252,6 +252,25 @@ def test_the_direction_of_the_line_does_not_matter(seed, pattern):
     assert times[0] == pytest.approx(times[1][::-1])
 
 
+@pytest.mark.parametrize("corners", [[(0, 0), (1000, 0)], [(500, 500), (500, -500)]])
+@pytest.mark.parametrize("metres", [(500,), (250, 500, 750)])
+def test_equally_good_partings_do_not_depend_on_the_direction(corners, metres):
+    """Where the stop in the middle could go to either team, the line and its reverse give it to the same one."""
+    corridor = street(corners)
+    places = [corridor.geometry.iloc[0].interpolate(along) for along in metres]
+    weeds = gpd.GeoDataFrame(geometry=places, crs=CRS)
+    one = plan_canvass(corridor, {"weeds": weeds})
+    two = plan_canvass(reverse(corridor), {"weeds": weeds})
+    parts = [
+        {frozenset(walk["latitude"] + walk["longitude"]) for _, walk in table.groupby("team")}
+        for table in (one, two)
+    ]
+    assert parts[0] == parts[1]
+    assert dict(zip(one["latitude"], one["heading"], strict=True)) == dict(
+        zip(two["latitude"], two["heading"], strict=True)
+    )
+
+
 def test_the_order_of_rows_does_not_matter():
     """Rows shuffled give the same table."""
     weeds = things(scattered(80, 5), address=[f"{number % 25} Oak St" for number in range(80)])
