@@ -69,6 +69,8 @@ _HOME = {
     "plot_corridors": "rtmkc.output.plots_corridors",
     "plot_corridor_strip": "rtmkc.output.plots_corridors",
     "write_report": "rtmkc.output.report",
+    "write_brief": "rtmkc.output.briefs",
+    "write_briefs": "rtmkc.output.briefs",
     "plot_hit_rates": "rtmkc.output.plots_validation",
     "plot_calibration": "rtmkc.output.plots_validation",
     "write_validation_page": "rtmkc.output.validation_page",

@@ -41,14 +41,14 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def picture(draw: Callable[[Axes], Axes], size: tuple[float, float]) -> str:
+def picture(draw: Callable[[Axes], Axes], size: tuple[float, float], *, dpi: int = DPI) -> str:
     """Return a picture as the source of an image that is inside its page."""
     figure = Figure(figsize=size, layout="constrained")
     draw(figure.add_subplot())
     file = io.BytesIO()
     # Without the software tag, whose version would change the bytes.
     figure.savefig(
-        file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
+        file, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.05, metadata={"Software": None}
     )
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 

@@ -37,6 +37,7 @@ from rtmkc.output.maps import (
     new_axes,
 )
 from rtmkc.output.words import (
+    cut,
     expected_words,
     factor_names,
     listed,
@@ -56,6 +57,10 @@ CORNER = 24
 """Letters of the name of a cross street."""
 LINE = 9.0
 """Height of a line of small text, in points, with room to the next."""
+STRAIGHT = 0.8
+"""A corridor whose ends are nearer than this share of its length leads in no direction."""
+ROOM = 0.33
+"""Share of the height of a figure that is left to the bars, at least."""
 LETTERS = 17
 """Letters of small text in an inch, less what names beside the bars take."""
 MARKED = 5
@@ -224,7 +229,7 @@ def draw_strip(
         start, height, length, align="edge", color=[COLOURS[number] for number in classify(multiple)],
         edgecolor=INK, linewidth=0.6, zorder=2,
     )  # fmt: skip
-    way = f"{format_length(length.sum())} {direction_words(rows.geometry)}"
+    way = " ".join([format_length(length.sum()), direction_words(rows.geometry)]).strip()
     said, highest = [f"{way}. Bars: blocks, coloured by x the typical street as on the map"], [height.max()]
     typical = typical_rate(rows) if rated else 1.0
     if np.isfinite(typical):
@@ -262,7 +267,7 @@ def _rate_words(terrain: "RiskTerrain") -> str:
 
 
 def direction_words(lines: gpd.GeoSeries) -> str:
-    """Return where a chain of lines leads, by its ends.
+    """Return where a chain of lines leads, by its ends; empty where it leads about.
 
     Examples
     --------
@@ -272,6 +277,8 @@ def direction_words(lines: gpd.GeoSeries) -> str:
     (west, south), (east, north) = (
         shapely.get_coordinates(shapely.get_point(lines.iloc[at], at))[0] for at in (0, -1)
     )
+    if np.hypot(east - west, north - south) < STRAIGHT * lines.length.sum():
+        return ""
     if abs(east - west) >= abs(north - south):
         return "from west to east" if east >= west else "from east to west"
     return "from south to north" if north >= south else "from north to south"
@@ -319,7 +326,7 @@ def _draw_marks(ax: Axes, terrain: "RiskTerrain", stops: pd.DataFrame | None, to
     chainage = stops["chainage_m"].to_numpy(dtype=float)
     of_stop = [set(factor_names(words)) for words in stops["factors"]]
     counts = Counter(name for names in of_stop for name in names)
-    step = top * 0.11
+    step = top * max(0.11, LINE / (ROOM * 72 * figure_of(ax).get_figheight()))
     for row, (name, _) in enumerate(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MARKED]):
         here = np.array([name in names for names in of_stop])
         level = top + step * (row + 0.6)
@@ -328,7 +335,7 @@ def _draw_marks(ax: Axes, terrain: "RiskTerrain", stops: pd.DataFrame | None, to
             markeredgewidth=0, alpha=0.7, clip_on=False, zorder=5,
         )  # fmt: skip
         ax.text(
-            1.012, level, plain(textwrap.shorten(name, 26, placeholder=" ...")), transform=ax.get_yaxis_transform(),
+            1.012, level, plain(cut(name, 26)), transform=ax.get_yaxis_transform(),
             va="center", fontsize=SMALL, color=STOP,
         )  # fmt: skip
     return top + step * (min(len(counts), MARKED) + 0.2)

@@ -115,6 +115,18 @@ def short_street(name: str, most: int = 24) -> str:
     return short if len(short) <= most else f"{short[: most - 1].rpartition(' ')[0] or short[: most - 1]}…"
 
 
+def cut(text: Any, most: int) -> str:
+    """Return text in one line of at most so many letters.
+
+    Examples
+    --------
+    >>> cut("Independence\\n Avenue", 40), cut("Independence Avenue", 8)
+    ('Independence Avenue', 'Indepen…')
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
 def factor_names(words: Any) -> list[str]:
     """Return the names of factors in a text that joins them by semicolons; of a missing one none.
 
