@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 DEV := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types large clean
+.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types placebo planted large clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -65,6 +65,14 @@ validation: $(STAMP) ## forecasts of real cities against all baselines; needs RT
 
 types: $(STAMP) ## what the map of Kansas City request types leaves out; needs RTMKC_DATA
 	$(BIN)/python benchmarks/kc_types.py
+
+placebo: $(STAMP) ## corridors in cities where nothing is done; twenty minutes, and can be resumed
+	$(BIN)/python benchmarks/placebo_corridors.py
+	$(BIN)/python benchmarks/corridor_studies_page.py
+
+planted: $(STAMP) ## planted corridors, and those of the sample; ten minutes, and can be resumed
+	$(BIN)/python benchmarks/planted_corridors.py
+	$(BIN)/python benchmarks/corridor_studies_page.py
 
 large: $(STAMP) ## read five million made-up rows: seconds and memory
 	$(BIN)/python benchmarks/large_csv.py
