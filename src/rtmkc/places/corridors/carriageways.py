@@ -129,47 +129,70 @@ def find_facing(lines: np.ndarray, street: np.ndarray, node: np.ndarray) -> Faci
 
 
 @dataclass(frozen=True, eq=False)
+class _Measured:
+    """Lines with the chainage of their vertices, all in one row: places on long lines are found by bisection."""
+
+    coordinates: np.ndarray
+    chainage: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    length: np.ndarray
+
+    @classmethod
+    def of(cls, lines: np.ndarray) -> "_Measured":
+        coordinates, line = shapely.get_coordinates(lines, return_index=True)
+        step = np.hypot(*np.diff(coordinates, axis=0).T)
+        step[np.diff(line) > 0] = 0.0
+        chainage = np.concatenate([[0.0], np.cumsum(step)])
+        last = np.cumsum(np.bincount(line, minlength=len(lines))) - 1
+        first = np.append(0, last[:-1] + 1)
+        return cls(coordinates, chainage, first, last, chainage[last] - chainage[first])
+
+    def place(self, line: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Coordinates `at` metres from the beginning of lines."""
+        sought = self.chainage[self.first[line]] + np.clip(at, 0.0, self.length[line])
+        before = np.searchsorted(self.chainage, sought, side="right") - 1
+        before = np.clip(before, self.first[line], self.last[line] - 1)
+        size = self.chainage[before + 1] - self.chainage[before]
+        share = np.clip((sought - self.chainage[before]) / np.where(size > 0, size, 1.0), 0.0, 1.0)[:, None]
+        places: np.ndarray = (1 - share) * self.coordinates[before] + share * self.coordinates[before + 1]
+        return places
+
+    def along(self, line: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Unit vectors along lines, over a step to both sides."""
+        return _units(self.place(line, at + STEP_M) - self.place(line, at - STEP_M))
+
+    def walk(self, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Evenly spaced places: the line of each, the number on it, metres from the beginning; step of each line."""
+        n_places = np.maximum(np.round(self.length / spacing), 1).astype(np.int64)
+        line = np.repeat(np.arange(len(n_places)), n_places)
+        number = np.arange(len(line)) - np.repeat(np.cumsum(n_places) - n_places, n_places)
+        step = self.length / n_places
+        return line, number, (number + 0.5) * step[line], step
+
+
+@dataclass(frozen=True, eq=False)
 class _Walk:
     """Places every few metres along sides, and which are near each other."""
 
     sides: list[Side]
+    measured: _Measured
     step: np.ndarray
     side: np.ndarray
     place: np.ndarray
+    at: np.ndarray
     points: np.ndarray
     along: np.ndarray
     near: np.ndarray
 
     @classmethod
     def of(cls, sides: list[Side]) -> "_Walk":
-        lines = np.array([side.line for side in sides], dtype=object)
-        side, place, step, points, along = _walk(lines, STEP_M)
-        height = np.array([side.chain.street for side in sides])[side]
-        return cls(sides, step, side, place, points, along, _near_pairs(points, height, APART_M + STEP_M / 2))
-
-    def chainage(self, number: np.ndarray) -> np.ndarray:
-        return (self.place[number] + 0.5) * self.step[self.side[number]]
-
-
-def _walk(
-    lines: np.ndarray, spacing: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Line, number on it, step of each line, coordinates and direction of evenly spaced places."""
-    length = shapely.length(lines)
-    n_places = np.maximum(np.round(length / spacing), 1).astype(np.int64)
-    of_line = np.repeat(np.arange(len(lines)), n_places)
-    number = np.arange(len(of_line)) - np.repeat(np.cumsum(n_places) - n_places, n_places)
-    step = length / n_places
-    at = (number + 0.5) * step[of_line]
-    points = shapely.get_coordinates(shapely.line_interpolate_point(lines[of_line], at))
-    return of_line, number, step, points, directions(lines[of_line], at)
-
-
-def directions(lines: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Unit vectors along lines at `at` metres from their beginning, over a step to both sides."""
-    after = shapely.line_interpolate_point(lines, np.minimum(at + STEP_M, shapely.length(lines)))
-    before = shapely.line_interpolate_point(lines, np.maximum(at - STEP_M, 0.0))
-    return _units(shapely.get_coordinates(after) - shapely.get_coordinates(before))
+        measured = _Measured.of(np.array([side.line for side in sides], dtype=object))
+        side, place, at, step = measured.walk(STEP_M)
+        points = measured.place(side, at)
+        street = np.array([side.chain.street for side in sides])[side]
+        near = _near_pairs(points, street, APART_M + STEP_M / 2)
+        return cls(sides, measured, step, side, place, at, points, measured.along(side, at), near)
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
@@ -189,7 +212,9 @@ def _streets_beside_themselves(lines: np.ndarray, street: np.ndarray) -> np.ndar
     if len(repeated) == 0:
         return repeated
     spacing = 4 * STEP_M
-    of_line, _, _, points, along = _walk(lines[repeated], spacing)
+    measured = _Measured.of(lines[repeated])
+    of_line, _, at, _ = measured.walk(spacing)
+    points, along = measured.place(of_line, at), measured.along(of_line, at)
     named = street[repeated][of_line]
     one, other = _near_pairs(points, named, np.hypot(APART_M, 0.6 * spacing)).T
     apart = points[other] - points[one]
@@ -259,32 +284,37 @@ def _partners(at_node: np.ndarray, street: np.ndarray, outward: np.ndarray) -> t
     is_branch = np.zeros(len(at_node), dtype=bool)
     order = np.lexsort((street, at_node))
     new = np.append(True, (np.diff(at_node[order]) != 0) | (np.diff(street[order]) != 0))
-    for ends in np.split(order, np.flatnonzero(new)[1:]):
-        if len(ends) == 1:
-            continue
+    first = np.flatnonzero(new)
+    size = np.diff(np.append(first, len(order)))
+    one, other = order[first[size == 2]], order[first[size == 2] + 1]
+    goes_on = -(outward[one] * outward[other]).sum(axis=1) > _HAIRPIN
+    partner[one[goes_on]], partner[other[goes_on]] = other[goes_on], one[goes_on]
+    for begin, n_ends in zip(first[size > 2], size[size > 2], strict=True):
+        ends = order[begin : begin + n_ends]
         cosine = -outward[ends] @ outward[ends].T
-        least = _HAIRPIN if len(ends) == 2 else _AHEAD
         ties = [tuple(np.round(vector, 6)) for vector in outward[ends]]
         choices = sorted(
             combinations(range(len(ends)), 2),
             key=lambda pair: (-round(cosine[pair], 6), sorted((ties[pair[0]], ties[pair[1]]))),
         )
-        for one, other in choices:
-            if cosine[one, other] > least and partner[ends[one]] < 0 and partner[ends[other]] < 0:
-                partner[ends[one]], partner[ends[other]] = ends[other], ends[one]
-        if len(ends) > 2:
-            np.fill_diagonal(cosine, -1.0)
-            is_branch[ends] = cosine.max(axis=1) <= _AHEAD
+        for pair in choices:
+            here, there = ends[list(pair)]
+            if cosine[pair] > _AHEAD and partner[here] < 0 and partner[there] < 0:
+                partner[here], partner[there] = there, here
+        np.fill_diagonal(cosine, -1.0)
+        is_branch[ends] = cosine.max(axis=1) <= _AHEAD
     return partner, is_branch
 
 
 def _turns(walk: _Walk, is_corner: np.ndarray) -> dict[int, list[float]]:
     """Where chains turn back beside themselves: chainages by side, at the corner of the turn if it has one."""
     one, other = walk.near.T
-    same = walk.side[one] == walk.side[other]
-    one, other = np.concatenate([walk.near[same], walk.near[same][:, ::-1]]).T
+    # neighbours on a straight line are most pairs, and the first to go
+    back = (walk.side[one] == walk.side[other]) & (np.abs(one - other) > 1)
+    one, other = one[back], other[back]
     back = (walk.along[one] * walk.along[other]).sum(axis=1) < -_PARALLEL
-    back &= _is_abreast(walk.points[one] - walk.points[other], walk.along[one])
+    one, other = np.concatenate([one[back], other[back]]), np.concatenate([other[back], one[back]])
+    back = _is_abreast(walk.points[one] - walk.points[other], walk.along[one])
     one, other = one[back], other[back]
     apart = np.hypot(*(walk.points[one] - walk.points[other]).T)
     order = np.lexsort((np.round(apart, 6), one))
@@ -296,7 +326,7 @@ def _turns(walk: _Walk, is_corner: np.ndarray) -> dict[int, list[float]]:
     for before, after in zip(one[:-1][turning], one[1:][turning], strict=True):
         number = int(walk.side[before])
         chain = walk.sides[number].chain
-        low, high = walk.chainage(np.array([before, after]))
+        low, high = walk.at[before], walk.at[after]
         corners = chain.chainage[(chain.chainage > low) & (chain.chainage < high) & is_corner[chain.nodes]]
         middle = (low + high) / 2
         at = corners[np.argmin(np.abs(corners - middle))] if len(corners) else middle
@@ -321,16 +351,14 @@ def _facing(walk: _Walk) -> Facing | None:
     both = np.concatenate([walk.near, walk.near[:, ::-1]])
     both = both[walk.side[both[:, 0]] != walk.side[both[:, 1]]]
     parallel = np.abs((walk.along[both[:, 0]] * walk.along[both[:, 1]]).sum(axis=1)) > np.cos(np.radians(45))
-    number, other = np.unique(
-        np.column_stack([both[parallel, 0], walk.side[both[parallel, 1]]]), axis=0
-    ).T.reshape(2, -1)
+    key = np.unique(both[parallel, 0] * len(walk.sides) + walk.side[both[parallel, 1]])
+    number, other = np.divmod(key, len(walk.sides))
     lines = np.array([side.line for side in walk.sides], dtype=object)[other]
     at = shapely.line_locate_point(lines, shapely.points(walk.points[number]))
-    nearest = shapely.get_coordinates(shapely.line_interpolate_point(lines, at))
-    offset = walk.points[number] - nearest
+    offset = walk.points[number] - walk.measured.place(other, at)
     along = walk.along[number]
     faces = np.hypot(*offset.T) <= APART_M + _MICROMETRE
-    faces &= np.abs((along * directions(lines, at)).sum(axis=1)) >= _PARALLEL - 1e-9
+    faces &= np.abs((along * walk.measured.along(other, at)).sum(axis=1)) >= _PARALLEL - 1e-9
     faces &= _is_abreast(offset, along)
     if not faces.any():
         return None

@@ -83,11 +83,11 @@ def merge_divided(lines: np.ndarray, street: np.ndarray, *, snap_m: float) -> Me
     origin = np.arange(len(lines))
     merged_m: dict[int, float] = {}
     waiting = np.asarray(street)
-    while True:
+    while (waiting >= 0).any():
         network = _Network.of(lines)
         runs = _find_runs(network, waiting)
         if not runs:
-            return MergedLines(lines, origin, merged_m)
+            break
         now, later = _apart(runs)
         for run in now:
             number = run.side.chain.street
@@ -98,6 +98,7 @@ def merge_divided(lines: np.ndarray, street: np.ndarray, *, snap_m: float) -> Me
         # roads that cross wait for each other: a crossing of two divided roads is four corners, then two, then one
         waiting = np.where(np.isin(waiting, later), waiting, -1)[source]
         origin = origin[source]
+    return MergedLines(lines, origin, merged_m)
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,9 +345,14 @@ def _lay_down(network: _Network, street: np.ndarray, runs: list[_Run]) -> tuple[
     is_moved = np.zeros(len(network.places), dtype=bool)
     is_moved[list(image)] = True
     touched = ~gone & is_moved[network.node].any(axis=1)
+    n_meet = np.bincount(network.node[touched].ravel(), minlength=len(network.places))
     for piece in np.flatnonzero(touched):
-        ends = [image.get(int(node)) for node in network.node[piece]]
-        line = _moved(network.lines[piece], *ends, smooth=int(street[piece]) in laid)
+        nodes = network.node[piece]
+        ends = [image.get(int(node)) for node in nodes]
+        if int(street[piece]) in laid:
+            line = _swung(network.lines[piece], *ends)
+        else:
+            line = _lengthened(network.lines[piece], *ends, alone=n_meet[nodes] == 1)
         became_loop = line is not None and line.is_ring and not network.lines[piece].is_ring
         if line is not None and not (became_loop and line.length <= 2 * APART_M):
             made.append((int(piece), line))
@@ -425,7 +431,7 @@ def _rest_of(
         for low, high, earlier, later in marks:
             if high - low > _MILLIMETRE:
                 whole = substring(chain.line, low, high)
-                line = _moved(whole, goes_to(low, earlier), goes_to(high, later), smooth=True)
+                line = _swung(whole, goes_to(low, earlier), goes_to(high, later))
                 if line is not None:
                     made.append((int(piece), line))
     # where one run ends and another begins, on another side, the road must not fall apart
@@ -439,26 +445,32 @@ def _rest_of(
     return made
 
 
-def _moved(
-    line: shapely.LineString, begin: np.ndarray | None, end: np.ndarray | None, *, smooth: bool
+def _swung(
+    line: shapely.LineString, begin: np.ndarray | None, end: np.ndarray | None
 ) -> shapely.LineString | None:
-    """Return a line with its ends elsewhere, None if nothing is left; a smooth one swings over to them."""
-    length = line.length
+    """Let a line of the road itself swing over to where its ends go; None if nothing is left."""
+    ends = shapely.get_coordinates(shapely.get_point(line, [0, -1]))
+    cuts = [0.0, line.length]
+    for number, image in enumerate([begin, end]):
+        if image is not None:
+            reach = min(2 * float(np.hypot(*(image - ends[number]))), line.length / 3)
+            cuts[number] += reach if number == 0 else -reach
+    return _joined(begin, shapely.get_coordinates(substring(line, *cuts)), end)
+
+
+def _lengthened(
+    line: shapely.LineString, begin: np.ndarray | None, end: np.ndarray | None, *, alone: np.ndarray
+) -> shapely.LineString | None:
+    """Let another street go on to where its ends go; of several that meet there, all go straight."""
     coordinates = shapely.get_coordinates(line)
-    cuts = [0.0, length]
-    if smooth:
-        for number, image in enumerate([begin, end]):
-            if image is not None:
-                reach = min(2 * float(np.hypot(*(image - coordinates[-number]))), length / 3)
-                cuts[number] += reach if number == 0 else -reach
-        coordinates = shapely.get_coordinates(substring(line, *cuts))
-    inner = coordinates[
-        0 if smooth or begin is None else 1 : len(coordinates) if smooth or end is None else -1
-    ]
-    parts = [inner]
-    if begin is not None:
-        parts.insert(0, begin[None])
-    if end is not None:
-        parts.append(end[None])
-    moved = shapely.remove_repeated_points(shapely.LineString(np.vstack(parts)), 0.0)
-    return moved if moved.length > _MILLIMETRE else None
+    first = 0 if begin is None or alone[0] else 1
+    last = len(coordinates) if end is None or alone[1] else -1
+    return _joined(begin, coordinates[first:last], end)
+
+
+def _joined(
+    begin: np.ndarray | None, coordinates: np.ndarray, end: np.ndarray | None
+) -> shapely.LineString | None:
+    parts = [*([] if begin is None else [begin[None]]), coordinates, *([] if end is None else [end[None]])]
+    joined = shapely.remove_repeated_points(shapely.LineString(np.vstack(parts)), 0.0)
+    return joined if joined.length > _MILLIMETRE else None

@@ -223,10 +223,11 @@ class StreetNetwork:
         if merge_divided:
             street = np.where(can_be_divided, pd.factorize(names, sort=True)[0], -1)
             merged = merge_carriageways(lines, street, snap_m=snap_m)
-            _note_merged(merged.merged_m, np.unique(names[~pd.isna(names)]), notes)
-            lines, row, names = merged.lines, row[merged.origin], names[merged.origin]
-            kept = first_of_repeats(lines, names)
-            lines, row, names = lines[kept], row[kept], names[kept]
+            if merged.merged_m:
+                _note_merged(merged.merged_m, np.unique(names[~pd.isna(names)]), notes)
+                kept = first_of_repeats(merged.lines, names[merged.origin])
+                lines, origin = merged.lines[kept], merged.origin[kept]
+                row, names = row[origin], names[origin]
         n_crossings = count_crossings(lines)
         if n_crossings:
             notes.append(
@@ -371,8 +372,6 @@ def _name_nameless(
 
 
 def _note_merged(merged_m: dict[int, float], names: np.ndarray, notes: list[str]) -> None:
-    if not merged_m:
-        return
     longest = sorted(merged_m, key=lambda street: (-round(merged_m[street], 3), street))
     listed = ", ".join(f"{names[street]} {merged_m[street] / 1000:.1f} km" for street in longest[:3])
     more = f" and {len(longest) - 3} more" if len(longest) > 3 else ""
