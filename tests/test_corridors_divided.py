@@ -163,7 +163,7 @@ def test_two_divided_roads_that_cross_have_one_corner():
     assert drawn(network) == drawn_rows(
         [
             ("A", "0 0, 300 0"),
-            ("A", "300 0, 600 0"),
+            ("A", "300 0, 320 0, 600 0"),
             ("B", "300 -300, 300 0"),
             ("B", "300 0, 300 20, 300 300"),
         ]

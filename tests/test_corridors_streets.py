@@ -1,14 +1,16 @@
 """Street layers of every kind become one network: noding, names, classes, and what is said about them."""
 
+from itertools import combinations
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.noding import node_lines
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.places.corridors.blocks import StreetBlocks
+from rtmkc.places.corridors.noding import count_crossings, node_lines
+from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.grid import Grid
 
@@ -217,3 +219,97 @@ def test_a_network_around_an_area_leaves_far_streets_out():
     assert sorted(StreetNetwork.around(grid, lines).segments["name"]) == ["Beside", "Near"]
     with pytest.raises(InputError, match="none of the 1 rows comes near the study area"):
         StreetNetwork.around(grid, lines.iloc[2:])
+
+
+def test_degrees_under_a_label_in_metres_get_a_sentence_and_web_mercator_is_projected():
+    """Wrong or missing labels are named, by both ways to build; stretched metres are not taken for metres."""
+    streets = streets_of(["LINESTRING (360000 4330000, 360500 4330000)"], name=["Oak"])
+    area = StudyArea.from_geometry(shapely.box(360000, 4329500, 361000, 4330500), crs=32615)
+    grid = Grid.cover(area, cell_size=100)
+    mislabelled = streets.to_crs(4326).set_crs(32615, allow_override=True)
+    for build in (StreetNetwork.from_layer, lambda streets: StreetNetwork.around(grid, streets)):
+        with pytest.raises(
+            InputError, match=r"0\.0058 metres long .* set the layer's coordinate system to EPSG:4326"
+        ):
+            build(mislabelled)
+        with pytest.raises(InputError, match="Layer 'streets' does not say its coordinate reference system"):
+            build(streets.set_crs(None, allow_override=True))
+        with pytest.raises(InputError, match="which are no degrees of longitude and latitude"):
+            build(streets.set_crs(4326, allow_override=True))
+        for crs in (4326, 3857):
+            network = build(streets.to_crs(crs))
+            assert network.segments["length_m"].tolist() == pytest.approx([500], rel=1e-3)
+            assert "Streets projected to WGS 84 / UTM zone 15N." in network.notes
+    with pytest.raises(InputError, match="not EPSG:3857"):
+        StreetNetwork.from_layer(streets, crs=3857)
+
+
+def test_lines_that_cross_themselves_split_at_a_vertex_only():
+    """A line through its own vertex is a loop and two stems; one without a vertex there stays one segment."""
+    crossing = "LINESTRING (0 0, 50 50, 100 100, 100 0, 50 50, 0 100)"
+    network = StreetNetwork.from_layer(streets_of([crossing], name=["Oak"]))
+    assert sorted(network.degrees.tolist()) == [1, 1, 4]
+    assert (network.segments["from_node"] == network.segments["to_node"]).sum() == 1
+    assert network.segments["length_m"].sum() == pytest.approx(100 + 200 * 2**0.5)
+    plain = StreetNetwork.from_layer(streets_of([crossing.replace("50 50, ", "")], name=["Oak"]))
+    assert plain.segments["length_m"].tolist() == pytest.approx([100 + 200 * 2**0.5])
+
+
+def test_parallel_edges_loops_dead_ends_and_disconnected_parts():
+    """Streets between the same two corners stay two, a ring on one corner is a loop, far parts stay apart."""
+    network = StreetNetwork.from_layer(
+        streets_of(
+            [
+                "LINESTRING (0 0, 100 0)", "LINESTRING (0 0, 50 60, 100 0)", "LINESTRING (100 0, 150 40, 150 -40, 100 0)",
+                "LINESTRING (100 0, 100 -90)", "LINESTRING (5000 0, 5100 0)",
+            ],
+            name=["Oak", "Elm", "Ring", "End", "Far"],
+        )
+    )  # fmt: skip
+    assert network.segments[["from_node", "to_node"]].to_numpy().tolist() == [
+        [0, 2],
+        [0, 2],
+        [2, 2],
+        [2, 1],
+        [3, 4],
+    ]
+    assert network.degrees.tolist() == [2, 1, 5, 1, 1]
+    assert sorted(network.segments_at(2)) == [0, 1, 2, 2, 3]
+    assert network.cross_street(1, "End") == "near the end of End"
+
+
+def test_lines_that_lie_on_one_another_are_counted_once():
+    """The shared part of two lines is one segment, under the first name in the alphabet, in any order of rows."""
+    lines, names = ["LINESTRING (0 0, 100 0)", "LINESTRING (50 0, 150 0)"], ["Oak", "Elm"]
+    for order in (slice(None), slice(None, None, -1)):
+        network = StreetNetwork.from_layer(streets_of(lines[order], name=names[order]))
+        assert network.segments["length_m"].tolist() == [50, 50, 50]
+        by_end = dict(zip(network.segments.geometry.bounds["maxx"], network.segments["name"], strict=True))
+        assert by_end == {50: "Oak", 100: "Elm", 150: "Elm"}
+        assert "1 pieces of lines that lie on one another were kept once." in network.notes
+
+
+def test_one_segment_specks_and_nothing_to_use():
+    """One line is a network; loops and lines below the tolerance vanish; nothing but polygons is an error."""
+    network = StreetNetwork.from_layer(
+        streets_of(
+            ["LINESTRING (0 0, 100 0)", "LINESTRING (100 0, 100.1 0, 100.1 0.1, 100 0)"], name=["Oak", "Dot"]
+        )
+    )
+    assert (network.n_segments, network.n_nodes) == (1, 2)
+    assert "1 lines shorter than 0.5 m became a single node." in network.notes
+    with pytest.raises(InputError, match="none of the 1 rows is a street line"):
+        StreetNetwork.from_layer(streets_of(["POLYGON ((0 0, 9 0, 9 9, 0 0))"], name=["Oak"]))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crossings_are_counted_as_by_looking_at_every_pair(seed):
+    """The count of crossings without a shared point equals that of all pairs that cross (shapely)."""
+    random = np.random.default_rng(seed)
+    places = random.integers(0, 12, (60, 3, 2)).astype(float)
+    lines = [place[: random.integers(2, 4)] for place in places]
+    noded = node_lines(
+        np.array([shapely.LineString(line) for line in lines if np.ptp(line, axis=0).any()]), snap_m=0
+    )
+    pairs = sum(one.crosses(other) for one, other in combinations(noded.lines, 2))
+    assert count_crossings(noded.lines) == pairs > 20

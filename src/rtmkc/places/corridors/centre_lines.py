@@ -13,6 +13,7 @@ import shapely
 
 from rtmkc.checks import check_columns
 from rtmkc.errors import InputError
+from rtmkc.raster.area import WEB_MERCATOR
 
 NOT_FOR_CORRIDORS = (
     "motorway", "motorway_link", "trunk_link", "interstate", "freeway", "expressway", "ramp",
@@ -82,13 +83,15 @@ def to_metres(frame: gpd.GeoDataFrame, crs: Any, notes: list[str]) -> gpd.GeoDat
     target = pyproj.CRS.from_user_input(crs) if crs is not None else frame.crs
     if crs is None and not _is_metric(target):
         target = frame.estimate_utm_crs()
-        notes.append(f"Streets projected to {target.name}.")
     if not _is_metric(target):
         raise InputError(
-            f"Invalid crs {crs!r}. Streets need a projected coordinate system in metres, "
+            f"Invalid crs {crs!r}. Streets need a projected coordinate system in metres, not EPSG:3857, "
             "such as the local UTM zone (frame.estimate_utm_crs())."
         )
-    return frame if frame.crs == target else frame.to_crs(target)
+    if frame.crs == target:
+        return frame
+    notes.append(f"Streets projected to {target.name}.")
+    return frame.to_crs(target)
 
 
 def check_not_degrees(frame: gpd.GeoDataFrame) -> None:
@@ -107,9 +110,8 @@ def check_not_degrees(frame: gpd.GeoDataFrame) -> None:
 
 
 def _is_metric(crs: pyproj.CRS) -> bool:
-    return bool(
-        crs.is_projected and all(abs(axis.unit_conversion_factor - 1) < 1e-9 for axis in crs.axis_info[:2])
-    )
+    in_metres = all(abs(axis.unit_conversion_factor - 1) < 1e-9 for axis in crs.axis_info[:2])
+    return bool(crs.is_projected and in_metres and crs.to_epsg() != WEB_MERCATOR)
 
 
 def take_lines(frame: gpd.GeoDataFrame, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:

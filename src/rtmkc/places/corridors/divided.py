@@ -76,7 +76,7 @@ def merge_divided(lines: np.ndarray, street: np.ndarray, *, snap_m: float) -> Me
     ...        "LINESTRING (100 20, 100 90)"]
     >>> merged = merge_divided(shapely.from_wkt(wkt), np.array([0, 0, 0, 1]), snap_m=0.5)
     >>> print(*shapely.to_wkt(merged.lines, rounding_precision=0), sep="; ")
-    LINESTRING (0 0, 100 0); LINESTRING (100 0, 300 0); LINESTRING (100 0, 100 90)
+    LINESTRING (0 0, 100 0); LINESTRING (100 0, 300 0); LINESTRING (100 0, 100 20, 100 90)
     >>> merged.merged_m
     {0: 300.0}
     """

@@ -62,7 +62,8 @@ def node_lines(lines: np.ndarray, *, snap_m: float) -> NodedLines:
     lines, n_snapped = _join_ends(lines, snap_m)
     lines = _insert_touching_ends(lines, snap_m)
     pieces, origin = _split_at_shared_vertices(lines)
-    long_enough = shapely.length(pieces) > 0
+    length = shapely.length(pieces)
+    long_enough = (length > 0) & ((length > snap_m) | ~shapely.is_closed(pieces))
     pieces, origin = pieces[long_enough], origin[long_enough]
     n_pieces = np.bincount(origin, minlength=len(lines))
     n_split, n_vanished = int((n_pieces > 1).sum()), int((n_pieces == 0).sum())

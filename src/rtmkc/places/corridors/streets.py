@@ -1,7 +1,7 @@
 """Street centre lines become a network: segments with names and lengths, and the nodes where they meet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pyproj
 import shapely
 
-from rtmkc.checks import check_choice, check_number
+from rtmkc.checks import check_choice, check_columns, check_number
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.places.corridors.centre_lines import (
@@ -39,6 +39,8 @@ from rtmkc.places.corridors.noding import (
 from rtmkc.places.corridors.strokes import name_by_strokes
 from rtmkc.raster.grid import Grid
 
+BLOCK_COLUMNS = ("from_block", "to_block")
+"""Hundred blocks at the ends of a line, where streets are drawn from addresses."""
 AROUND_M = 1000.0
 """How far beyond the area streets are read, in metres."""
 
@@ -54,7 +56,8 @@ class StreetNetwork:
     ----------
     segments : GeoDataFrame
         One row a segment, index `segment_id`: name (None if the street has none), road_class, from_node,
-        to_node, length_m, source (row label in the layer), geometry (LineString, projected metres).
+        to_node, length_m, source (row label in the layer), geometry (LineString, projected metres); from_block and
+        to_block of streets drawn from addresses, cost if a column was given.
     node_eastings, node_northings : ndarray, shape (n_nodes,)
         Coordinates of the nodes in metres.
     notes : tuple of str
@@ -74,6 +77,7 @@ class StreetNetwork:
         *,
         name: str | None = None,
         road_class: str | None = None,
+        cost: str | None = None,
         merge_divided: bool = True,
         missing_names: str = "leave",
     ) -> "StreetNetwork":
@@ -85,7 +89,7 @@ class StreetNetwork:
             The cells.
         streets : Layer, GeoDataFrame or path
             Centre lines, of the county say; those farther away are not looked at.
-        name, road_class, merge_divided, missing_names : optional
+        name, road_class, cost, merge_divided, missing_names : optional
             As in `from_layer`.
 
         Raises
@@ -95,7 +99,9 @@ class StreetNetwork:
         """
         layer = as_layer(streets, name="streets")
         check_not_degrees(layer.frame)
-        layer = layer.to_crs(grid.crs)
+        if layer.crs != grid.crs:
+            said = f"Streets projected to {grid.crs.name}."
+            layer = replace(layer.to_crs(grid.crs), notes=(*layer.notes, said))
         west, south, east, north = grid.area.geometry.bounds
         near_box = shapely.box(west - AROUND_M, south - AROUND_M, east + AROUND_M, north + AROUND_M)
         near = layer.frame.geometry.intersects(near_box).to_numpy()
@@ -106,7 +112,7 @@ class StreetNetwork:
             )
         return cls.from_layer(
             layer.keep(near, "far from the study area"), name=name, road_class=road_class, crs=grid.crs,
-            merge_divided=merge_divided, missing_names=missing_names,
+            cost=cost, merge_divided=merge_divided, missing_names=missing_names,
         )  # fmt: skip
 
     @classmethod
@@ -116,6 +122,7 @@ class StreetNetwork:
         *,
         name: str | None = None,
         road_class: str | None = None,
+        cost: str | None = None,
         exclude_classes: Iterable[str] = NOT_FOR_CORRIDORS,
         crs: Any = None,
         snap_m: float = 0.5,
@@ -132,6 +139,8 @@ class StreetNetwork:
             Column with the street's name. Found by itself if it is called name, street, st_name, fullname ...
         road_class : str, optional
             Column with the road class. Found by itself if it is called highway, road_class, fclass, mtfcc ...
+        cost : str, optional
+            Column with what work along each line costs; a line that is split shares it by length.
         exclude_classes : iterable of str
             Road classes to leave out, whatever their case.
         crs : anything pyproj reads, optional
@@ -196,6 +205,7 @@ class StreetNetwork:
                 ),
                 "source": frame.index,
             }
+            | _further(frame, cost)
         )
         lines, row = take_lines(frame, notes)
         lines, row = drop_classes(lines, row, rows["road_class"], exclude_classes, notes)
@@ -254,6 +264,10 @@ class StreetNetwork:
             crs=crs,
             index=pd.RangeIndex(len(lines), name="segment_id"),
         )
+        for column in rows.columns.intersection(list(BLOCK_COLUMNS)):
+            segments[column] = rows[column].to_numpy()
+        if "cost_per_m" in rows:
+            segments["cost"] = rows["cost_per_m"].to_numpy() * segments["length_m"]
         nameless = int(segments["name"].isna().sum())
         if nameless:
             share = segments.loc[segments["name"].isna(), "length_m"].sum() / segments["length_m"].sum()
@@ -379,6 +393,18 @@ def _note_merged(merged_m: dict[int, float], names: np.ndarray, notes: list[str]
         f"{sum(merged_m.values()) / 1000:.1f} km of carriageway were merged with the other side of their divided "
         f"road ({listed}{more})."
     )
+
+
+def _further(frame: gpd.GeoDataFrame, cost: str | None) -> dict[str, Any]:
+    """Hundred blocks of lines that have them, and what a metre costs."""
+    blocks = [column for column in BLOCK_COLUMNS if column in frame.columns]
+    further: dict[str, Any] = {column: frame[column].to_numpy() for column in blocks}
+    if cost is not None:
+        check_columns([cost], frame.columns, "The street layer")
+        money = pd.to_numeric(frame[cost], errors="coerce").to_numpy(dtype=float)
+        length = shapely.length(frame.geometry.to_numpy())
+        further["cost_per_m"] = np.divide(money, length, out=np.zeros(len(frame)), where=length > 0)
+    return further
 
 
 def _note_noding(noded: NodedLines, snap_m: float, notes: list[str]) -> None:
