@@ -9,7 +9,8 @@ import shapely
 
 from rtmkc.errors import CapacityError, InputError
 from rtmkc.places.corridors.conflicts import clique_cover, conflict_pairs, exclusions, windows_by_block
-from rtmkc.places.corridors.portfolio import Quota, choose_together
+from rtmkc.places.corridors.portfolio import choose_together
+from rtmkc.places.corridors.program import Quota
 
 
 def random_case(seed, n_windows=None):
@@ -92,45 +93,62 @@ def test_equals_the_best_of_all_subsets():
     assert 50 < impossible < 200
 
 
-def test_bound_over_all_windows_holds():
+def part_of(case, inside):
+    """The same case with some of its windows alone."""
+    number = {int(window): place for place, window in enumerate(inside)}
+    pairs = [[number[i], number[j]] for i, j in case["conflicts"].tolist() if i in number and j in number]
+    return dict(
+        case,
+        values=case["values"][inside],
+        members=[case["members"][window] for window in inside],
+        conflicts=np.array(pairs, dtype=int).reshape(-1, 2),
+        costs=case["costs"][inside],
+        quotas=[
+            Quota(
+                quota.where,
+                np.array([number[w] for w in quota.windows.tolist() if w in number], dtype=int),
+                quota.at_least,
+                quota.at_most,
+            )
+            for quota in case["quotas"]
+        ],
+    )
+
+
+@pytest.mark.parametrize("by_district", [False, True])
+def test_bound_over_all_windows_holds(by_district):
     """With some windows kept from it, the bound is never below the true optimum of all, and a proof is never wrong."""
-    proved, open_ = 0, 0
-    for seed in range(1000, 1300):
+    proved, open_, sharper = 0, 0, 0
+    for seed in range(1000, 1200):
         whole = random_case(seed, n_windows=9)
         best = best_by_hand(whole)
         inside = np.sort(np.argsort(-whole["values"], kind="stable")[: 5 + seed % 4])
-        number = {int(window): place for place, window in enumerate(inside)}
         outside = np.setdiff1d(np.arange(9), inside)
-        pool = dict(
-            whole,
-            values=whole["values"][inside],
-            members=[whole["members"][window] for window in inside],
-            conflicts=np.array(
-                [[number[i], number[j]] for i, j in whole["conflicts"].tolist() if i in number and j in number],
-                dtype=int,
-            ).reshape(-1, 2),
-            costs=whole["costs"][inside],
-            quotas=[
-                Quota(q.where, np.array([number[w] for w in q.windows.tolist() if w in number], dtype=int), q.at_least, q.at_most)
-                for q in whole["quotas"]
-            ],
-        )  # fmt: skip
-        found = outcome(
-            pool,
-            upper_outside=whole["values"][outside].max(),
-            cheapest_outside=whole["costs"][outside].min(),
-        )
+        cheapest = whole["costs"][outside].min()
+        upper = worth = whole["values"][outside].max()
+        if by_district:
+            districts = {q.where: q.windows for q in whole["quotas"] if "district" in q.where}
+            rest = np.setdiff1d(outside, np.concatenate([[], *districts.values()]))
+            upper = {
+                where: max(whole["values"][np.intersect1d(own, outside).astype(int)], default=-math.inf)
+                for where, own in {**districts, "": rest}.items()
+            }
+        found = outcome(part_of(whole, inside), upper_outside=upper, cheapest_outside=cheapest)
         if found is None:
             continue
         assert found.bound_of_all >= best - 1e-9, seed
+        plain = outcome(part_of(whole, inside), upper_outside=worth, cheapest_outside=cheapest)
+        assert found.bound_of_all <= plain.bound_of_all + 1e-9
+        sharper += found.bound_of_all < plain.bound_of_all - 1e-9
         if found.is_best_of_all:
             proved += 1
             assert found.value == pytest.approx(best, abs=1e-9), seed
         else:
             open_ += 1
-            assert "any corridors" in found.statement or found.value <= 0
-    assert proved > 40
-    assert open_ > 20
+            assert "other corridors" in found.statement or found.value <= 0
+    assert proved > 30
+    assert open_ > 10
+    assert (sharper > 5) is by_district
 
 
 def test_bound_without_quotas_is_that_of_the_formula():
@@ -141,6 +159,25 @@ def test_bound_without_quotas_is_that_of_the_formula():
         best = [best_by_hand(dict(case, k=k)) for k in range(case["k"] + 1)]
         formula = max(worth + (case["k"] - k) * max(upper, 0.0) for k, worth in enumerate(best))
         assert outcome(case, upper_outside=upper).bound_of_all == pytest.approx(formula, abs=1e-9)
+
+
+def test_windows_that_hold_a_better_one_are_not_needed():
+    """Without quotas, leaving out windows that contain one of no less worth and no more cost changes no optimum."""
+    left_out = 0
+    for seed in range(2000, 2150):
+        whole = dict(random_case(seed, n_windows=9), quotas=[], conflicts=np.empty((0, 2), dtype=int))
+        sets = [set(own.tolist()) for own in whole["members"]]
+        values, costs = whole["values"], whole["costs"]
+        needed = [
+            j
+            for j in range(9)
+            if not any(
+                sets[i] < sets[j] and values[i] >= values[j] and costs[i] <= costs[j] for i in range(9)
+            )
+        ]
+        left_out += 9 - len(needed)
+        assert best_by_hand(part_of(whole, np.array(needed))) == pytest.approx(best_by_hand(whole), abs=1e-9)
+    assert left_out > 50
 
 
 def test_nothing_outside_is_the_best_of_all():
@@ -312,13 +349,19 @@ def test_sentences():
         "choosing is left."
     )
     assert simple([3], k=1, upper_outside=4).statement == (
-        "The best set of 1 corridor among the 1 candidate: proved. No set of any corridors is worth more than 33.33% "
-        "above it."
+        "The best set of 1 corridor among the 1 candidate: proved. No set with other corridors can be worth "
+            "more than 33.34% more."
     )  # fmt: skip
     nothing = simple([3, 2], k=2, costs=np.array([5.0, 6.0]), budget=0)
-    assert (
-        nothing.statement == "No corridor: of the 2 candidates none that the rules allow is worth choosing."
+    assert nothing.statement == (
+        "No corridor: a budget of 0 is less than any of the 2 candidates costs (5 or more)."
     )
+    some = simple([3, 2], k=2, costs=np.array([5.0, 6.0]), budget=10)
+    assert some.statement == (
+        "The best set of 1 corridor that the rules allow among the 2 candidates: proved. 1 of 2 asked for: beside it no "
+        "candidate worth choosing that the rules allow is left."
+    )
+    assert simple([-1.0], k=1).statement == "No corridor: of the 1 candidate none is worth choosing."
     assert (nothing.chosen.tolist(), nothing.value, nothing.gap) == ([], 0.0, 0.0)
     assert simple([], k=2).statement == "No corridor: of the 0 candidates none is worth choosing."
     assert simple([], k=2, upper_outside=1.5).bound_of_all == 3.0
