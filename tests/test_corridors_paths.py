@@ -357,7 +357,7 @@ def test_a_street_may_bend_under_its_name_but_not_turn_into_another():
         search = PathSearch(blocks, PathFamily(150, 250, turns))
         return len(list(search.all(*worth_of("total", blocks, np.ones(3)))))
 
-    assert n_paths(["Main", "Main", "Side"], 0) == 1
+    assert n_paths(["Main", "Main", "Side"], 0) == 2  # round the bend, and straight into the side street
     assert n_paths(["Main", "Side", "Side"], 0) == 1
     assert n_paths(["Main", "Main", "Main"], 0) == 1  # straight on from north to south
     assert n_paths([None, None, None], 0) == 1

@@ -94,6 +94,10 @@ def _rows(
             *(begin - risk.network.place(nodes[1]))
         ):
             nodes = nodes[::-1]
+        ends = [
+            end_words(risk, node, name) if blocks.labels is None else str(blocks.labels[block])
+            for node in nodes
+        ]
         length, expected = float(shapely.length(part)), float(risk.expected[block] * share)
         rows.append(
             {
@@ -101,8 +105,8 @@ def _rows(
                 "corridor_id": corridor["corridor_id"],
                 "order": order,
                 "name": name or NAMELESS,
-                "from_street": end_words(risk, nodes[0], name),
-                "to_street": end_words(risk, nodes[1], name),
+                "from_street": ends[0],
+                "to_street": ends[1],
                 "from_m": float(stop - length),
                 "to_m": float(stop),
                 "length_m": length,

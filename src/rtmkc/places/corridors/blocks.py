@@ -42,6 +42,8 @@ class StreetBlocks:
         From tail to head.
     block_of_segment : ndarray of int, shape (n_segments,)
         Which block each segment belongs to.
+    labels : ndarray of str, shape (n_blocks,), or None
+        "3500 block", where streets are drawn from addresses.
     """
 
     street: np.ndarray
@@ -51,6 +53,7 @@ class StreetBlocks:
     length_m: np.ndarray
     geometry: np.ndarray = field(repr=False)
     block_of_segment: np.ndarray = field(repr=False)
+    labels: np.ndarray | None = field(repr=False, default=None)
 
     @classmethod
     def of_network(cls, network: StreetNetwork) -> "StreetBlocks":
@@ -65,6 +68,9 @@ class StreetBlocks:
         first = np.cumsum(network.degrees)[twos] - 2
         one, other = segment[order[first]], segment[order[first + 1]]
         through = (street[one] == street[other]) & (one != other)
+        label = segments["from_block"].to_numpy(dtype=object) if "from_block" in segments else None
+        if label is not None:
+            through &= label[one] == label[other]
         links = coo_array(
             (np.ones(through.sum()), (one[through], other[through])), shape=(n_segments, n_segments)
         )
@@ -74,6 +80,10 @@ class StreetBlocks:
         tail, head = _ends_of_blocks(node, block[segment], is_corner, n_blocks)
         streets = np.full(n_blocks, -1, dtype=np.int64)
         streets[block] = street
+        labels = None
+        if label is not None:
+            labels = np.empty(n_blocks, dtype=object)
+            labels[block] = label
         return cls(
             street=streets,
             names=np.array(sorted(segments["name"].dropna().unique()), dtype=object),
@@ -82,6 +92,7 @@ class StreetBlocks:
             length_m=np.bincount(block, segments["length_m"], minlength=n_blocks),
             geometry=_lines_of_blocks(network, block, tail, n_blocks),
             block_of_segment=block.astype(np.int64),
+            labels=labels,
         )
 
     @property

@@ -44,10 +44,13 @@ def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
     lengths = blocks.length_m[path.blocks] * path.shares
     names = [str(blocks.names[street]) if street >= 0 else None for street in blocks.street[path.blocks]]
     begin, end = path.ends(blocks)
-    ends = [
-        end_words(risk, begin, names[0]),
-        end_words(risk, end, names[-1], is_inside=path.last_share < 1.0),
-    ]
+    if blocks.labels is None:
+        ends = [
+            end_words(risk, begin, names[0]),
+            end_words(risk, end, names[-1], is_inside=path.last_share < 1.0),
+        ]
+    else:  # addresses know the block of each end, and not what crosses there
+        ends = [str(blocks.labels[path.blocks[at]]) for at in (0, -1)]
     if is_reversed:
         line, arcs, names, lengths, ends = (
             shapely.reverse(line),

@@ -252,12 +252,21 @@ class PathSearch:
                 arcs = record.arcs[record.starts[number] : record.starts[number + 1]].copy()
                 yield StreetPath(arcs, record.length[number], record.value[number], record.last_share[number])
 
+    @property
+    def most_visits(self) -> int:
+        """Paths from one corner beyond which its search is given up."""
+        return MOST_VISITS
+
+    def count(self, kind: int, worth: Worth, *, floor: float) -> int:
+        """Return how many paths are worth at least `floor`, whatever their names."""
+        return int(self.best_of_every_start(kind, worth, floor=floor)[2].sum())
+
     def best_of_every_start(
-        self, kind: int, worth: Worth, starts: np.ndarray | None = None
+        self, kind: int, worth: Worth, *, floor: float = -np.inf
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return, by node, the value and length of the best path from it, paths within the bounds, paths visited."""
-        starts = np.arange(self._n_nodes) if starts is None else starts
-        rule = self._rule(kind, worth)
+        """Return, by node: value and length of the best path from it, paths worth at least `floor`, paths visited."""
+        starts = np.arange(self._n_nodes)
+        rule = self._rule(kind, worth, floor)
         value, length = np.full(self._n_nodes, -np.inf), np.full(self._n_nodes, np.inf)
         n_within, n_visited = np.zeros((2, self._n_nodes), dtype=np.int64)
 

@@ -71,6 +71,7 @@ class StreetRisk:
         *,
         name: str | None = None,
         road_class: str | None = None,
+        cost: str | None = None,
         by: str = "expected",
     ) -> "StreetRisk":
         """Put a terrain on streets.
@@ -83,6 +84,8 @@ class StreetRisk:
             Street centre lines; a StreetRisk of the same surface comes back as it is.
         name, road_class : str, optional
             Columns of the layer, where they do not speak for themselves.
+        cost : str, optional
+            Column of the layer with what work along each line costs.
         by : {"expected", "rrs", "empirical_bayes"}
             The surface.
 
@@ -110,7 +113,7 @@ class StreetRisk:
             network = (
                 streets
                 if isinstance(streets, StreetNetwork)
-                else StreetNetwork.around(grid, streets, name=name, road_class=road_class)
+                else StreetNetwork.around(grid, streets, name=name, road_class=road_class, cost=cost)
             )
             blocks = StreetBlocks.of_network(network)
             allocation = allocate(grid, network, radius_m=max(RANGE_M, grid.cell_size))

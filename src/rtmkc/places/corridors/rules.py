@@ -14,7 +14,7 @@ from rtmkc.checks import check_columns, check_count, check_number, check_positiv
 from rtmkc.errors import InputError
 from rtmkc.inputs.columns import is_personal
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.portfolio import Quota
+from rtmkc.places.corridors.program import Quota
 from rtmkc.places.joins import label_column_of
 
 WITHIN_M = 25.0
@@ -226,7 +226,7 @@ class PreparedRules:
                 quotas.append(Quota(f"in {name}", own, self.least.get(name, 0), self.most.get(name)))
         for name, place in self.places:
             where = f"through {name}" if _is_area(place) else f"within {REACH_M:.0f} m of {name}"
-            quotas.append(Quota(where, np.flatnonzero(_serves(lines, place)), at_least=1))
+            quotas.append(Quota(where, np.flatnonzero(serves(lines, place)), at_least=1))
         return tuple(quotas)
 
     def is_avoided(self, lines: np.ndarray) -> np.ndarray:
@@ -352,7 +352,8 @@ def _is_area(place: Any) -> bool:
     return place.geom_type in ("Polygon", "MultiPolygon")
 
 
-def _serves(lines: np.ndarray, place: Any) -> np.ndarray:
+def serves(lines: np.ndarray, place: Any) -> np.ndarray:
+    """Return which lines serve a place: 100 m or more of them inside it, or along it, or near it if it has no area."""
     if not _is_area(place):
         served: np.ndarray = shapely.dwithin(lines, place, REACH_M)
         return served

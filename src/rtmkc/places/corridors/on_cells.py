@@ -1,0 +1,66 @@
+"""Corridors without streets: seams of the grid, named after areas or addresses."""
+
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+
+from rtmkc.errors import InputError
+from rtmkc.places.corridors.address_streets import name_by_addresses
+from rtmkc.places.corridors.describe import SeamNames, row_of_seam
+from rtmkc.places.corridors.paths import reference_price
+from rtmkc.places.corridors.seams import best_seams
+from rtmkc.places.corridors.tables import detectable_percent, finish, horizon_words
+from rtmkc.places.corridors.wishes import Limits, Wish
+from rtmkc.units import format_length
+
+
+def find_on_cells(
+    terrain: Any,
+    wish: Wish,
+    limits: Limits,
+    *,
+    areas: Any = None,
+    area_name: str | None = None,
+    addresses: Any = None,
+) -> gpd.GeoDataFrame:
+    """Return the corridors of a grid without streets; see `find_corridors`."""
+    if limits.rules is not None or limits.together:
+        raise InputError(
+            "Invalid rules. Corridors of cells cannot be chosen together; give streets, or streets_from_addresses()."
+        )
+    grid, family = terrain.grid, wish.family
+    expected = terrain.cells["expected"].to_numpy(dtype=float)
+    price = reference_price(expected, np.ones(grid.n_cells))
+    found = best_seams(
+        grid, expected, k=wish.k, shortest=family.shortest, longest=family.longest, separation=wish.separation,
+        price=price, excluded=limits.excluded,
+    )  # fmt: skip
+    count = terrain.cells["count"].to_numpy(dtype=float)
+    names = SeamNames.of_areas(areas, area_name, grid) if areas is not None else None
+    mean = expected.mean()
+    rows = [
+        row_of_seam(seam, grid, names)
+        | {
+            "incidents": float(count[seam.cells].sum()),
+            "city_multiple": seam.prize / len(seam.cells) / mean if mean > 0 else np.nan,
+            "mde_percent": detectable_percent(seam.prize, terrain.horizon_days),
+            "gap": 0.0,
+        }
+        for seam in found
+    ]
+    if addresses is not None and rows:
+        table = gpd.GeoSeries([row["geometry"] for row in rows], crs=grid.crs)
+        for row, mostly in zip(rows, name_by_addresses(table, addresses), strict=True):
+            if mostly is not None:
+                row["name"] = f"{row['name']}, {mostly}" if names is not None else mostly
+    best_of = (
+        f"the best of all seams (chains of neighbouring cells that never turn back) {wish.bounds}, by expected "
+        f"incidents above {price:.3g} a cell of {format_length(grid.cell_size)} {horizon_words(terrain)} "
+        "(the 80th percentile of the cells)"
+    )
+    notes = [
+        "No streets given: corridors are chains of cells, not streets; check them on a map.",
+        *(limits.treated.notes if limits.treated else ()),
+    ]
+    return finish(rows, terrain, wish, best_of, notes, multiple_of="the average cell")

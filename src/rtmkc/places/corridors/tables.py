@@ -1,0 +1,72 @@
+"""The table of corridors with its sentence."""
+
+from dataclasses import asdict
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+
+from rtmkc.evidence.statistics.intervention import minimum_detectable_reduction
+from rtmkc.places.corridors.describe import describe
+from rtmkc.places.corridors.wishes import Wish
+from rtmkc.units import format_length
+
+WORKED_DAYS = 90
+
+
+def detectable_percent(expected: float, horizon_days: int | None) -> float:
+    """Return the smallest fall, in per cent, that 90 days could tell from chance; NaN if none could."""
+    if not horizon_days:
+        return np.nan
+    return 100 * minimum_detectable_reduction(expected * WORKED_DAYS / horizon_days)
+
+
+def horizon_words(terrain: Any) -> str:
+    """Return what `expected` is for."""
+    days = terrain.horizon_days
+    return f"in {days} days" if days else "in the data"
+
+
+def finish(
+    rows: list[dict[str, Any]],
+    terrain: Any,
+    wish: Wish,
+    best_of: str,
+    notes: list[str],
+    *,
+    multiple_of: str,
+    instead: str | None = None,
+) -> gpd.GeoDataFrame:
+    """Return the table; `instead` is what a portfolio says of itself."""
+    table = describe(rows, terrain)
+    if len(table) == 0:
+        statement = (
+            f"No corridor: of {best_of.removeprefix('the best of ')}, none is worth more than its length."
+        )
+    else:
+        later = (
+            ""
+            if len(table) == 1
+            else (
+                " Each later one is the best given the earlier, none nearer than "
+                f"{format_length(wish.separation)} to another."
+                if wish.separation > 0
+                else " Each later one is the best given the earlier, sharing nothing with another."
+            )
+        )
+        statement = f"Corridor 1 is {best_of}.{later}"
+    if instead is not None:
+        statement = f"{instead} They are of {best_of.removeprefix('the best of ')}."
+    elif len(table) < wish.k:
+        notes.append(
+            f"{len(table)} of {wish.k} corridors asked for: no more are worth more than their length."
+        )
+    table.attrs["statement"] = statement
+    table.attrs["notes"] = notes
+    table.attrs["multiple_of"] = multiple_of
+    table.attrs["search"] = {
+        "k": wish.k,
+        "objective": wish.objective,
+        "separation_m": wish.separation,
+    } | asdict(wish.family)
+    return table

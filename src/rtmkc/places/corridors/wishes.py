@@ -1,0 +1,154 @@
+"""What is asked of a search for corridors, checked: values in metres, layers read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from rtmkc.checks import check_choice, check_count, check_positive, check_share
+from rtmkc.errors import InputError
+from rtmkc.inputs.layers import as_layer
+from rtmkc.places.corridors.paths import OBJECTIVES, PathFamily
+from rtmkc.places.corridors.rules import CorridorRules, PreparedRules
+from rtmkc.places.corridors.treated import Treated
+from rtmkc.raster.grid import Grid
+from rtmkc.units import format_length, parse_length, parse_period
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for, checked, in metres."""
+
+    k: int
+    objective: str
+    family: PathFamily
+    separation: float
+    incident_value: float
+    replicates: int
+    resamples: int
+    random_state: int
+
+    @classmethod
+    def of(cls, **asked: Any) -> "Wish":
+        shortest = parse_length(asked["min_length"], name="min_length")
+        longest = parse_length(asked["max_length"], name="max_length")
+        if longest < shortest:
+            raise InputError(
+                f"Invalid max_length {asked['max_length']!r}. It must not be shorter than min_length "
+                f"{asked['min_length']!r}."
+            )
+        separation = asked["separation"]
+        return cls(
+            check_count("k", asked["k"]),
+            check_choice("objective", asked["objective"], OBJECTIVES),
+            PathFamily(
+                shortest,
+                longest,
+                check_count("max_turns", asked["max_turns"], minimum=0),
+                0.0 if asked["one_name"] == 0 else check_share("one_name", asked["one_name"]),
+                check_choice("ends", asked["ends"], ("corner", "anywhere")) == "anywhere",
+            ),
+            0.0 if separation == 0 else parse_length(separation, name="separation"),
+            1.0
+            if asked["incident_value"] is None
+            else check_positive("incident_value", asked["incident_value"]),
+            check_count("replicates", asked["replicates"], minimum=0),
+            check_count("resamples", asked["resamples"], minimum=0),
+            check_count("random_state", asked["random_state"], minimum=0),
+        )
+
+    @property
+    def bounds(self) -> str:
+        return f"between {format_length(self.family.shortest)} and {format_length(self.family.longest)} long"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What corridors must keep to.
+
+    Attributes
+    ----------
+    excluded : geometry or None
+        What is left out, what is treated included.
+    treated : Treated or None
+        Corridors worked already.
+    rules : PreparedRules or None
+        Districts, places and money.
+    together : bool
+        Whether corridors are chosen together even without quotas.
+    """
+
+    excluded: BaseGeometry | None
+    treated: Treated | None
+    rules: PreparedRules | None
+    together: bool
+
+    @classmethod
+    def of(
+        cls,
+        terrain: Any,
+        exclude: Any,
+        treated: Any,
+        today: str | None,
+        rules: CorridorRules | None,
+        together: bool,
+    ) -> "Limits":
+        """Read what is excluded, treated and asked for."""
+        past = None if treated is None else _treated(treated, terrain, today)
+        closing = [geometry_of(exclude, terrain.grid), past.excluded if past else None]
+        shapes = [shape for shape in closing if shape is not None]
+        return cls(
+            shapely.union_all(shapes) if shapes else None,
+            past,
+            None if rules is None else rules.prepare(terrain.grid.crs),
+            together,
+        )
+
+    @property
+    def is_chosen_together(self) -> bool:
+        """Whether the choice of one corridor depends on the others beyond the separation."""
+        rules = self.rules
+        return self.together or (
+            rules is not None and bool(rules.least or rules.most or rules.places or rules.budget is not None)
+        )
+
+
+def _treated(treated: Any, terrain: Any, today: str | None) -> Treated:
+    """Read treated corridors; their age counts from the end of the incidents, never from the clock."""
+    if isinstance(treated, Treated):
+        return treated
+    if today is None:
+        period = terrain.facts.get("period")
+        if not period:
+            raise InputError(
+                "Invalid today None. The incidents have no period to count the age of treated corridors from; write "
+                "today, as in '2024-12-31'."
+            )
+        today = str(parse_period(period).end)
+    return Treated.from_layer(treated, crs=terrain.grid.crs, today=today)
+
+
+def geometry_of(thing: Any, grid: Grid) -> BaseGeometry | None:
+    """Return everything in `thing` as one geometry in the grid's system; None if there is nothing."""
+    if thing is None:
+        return None
+    if isinstance(thing, BaseGeometry):
+        parts = [thing]
+    elif isinstance(thing, list | tuple):
+        parts = [part for part in (geometry_of(member, grid) for member in thing) if part is not None]
+    else:
+        is_frame = isinstance(thing, gpd.GeoSeries | gpd.GeoDataFrame)
+        series = thing.geometry if is_frame else as_layer(thing, name="exclude").frame.geometry
+        if series.crs is None:
+            raise InputError(
+                "Invalid exclude: it has no coordinate system. Set it with .set_crs(), or give the bare "
+                f"geometry in the grid's system ({grid.crs.name})."
+            )
+        parts = list(series.to_crs(grid.crs).dropna())
+    union = shapely.union_all(parts) if parts else None
+    return None if union is None or union.is_empty else union
