@@ -1,46 +1,16 @@
 """Several corridors chosen together under a city's rules: the best set of candidate windows, with a proof."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
 
-from rtmkc.checks import check_count, check_number, check_positive
-from rtmkc.errors import CapacityError, InputError
-from rtmkc.places.corridors.conflicts import clique_cover, exclusions, windows_by_block
+from rtmkc.checks import check_number, check_positive
+from rtmkc.errors import InputError
+from rtmkc.places.corridors.program import EQUAL, Program, Quota, StandIn, corridors
 
-MOST_WINDOWS = 10_000
-"""Candidates beyond which the table of who excludes whom does not fit."""
-# Values are scaled to this before they are solved: the solver stops at an absolute gap of 1e-6.
-_LARGEST = 1000.0
-# Sums of equal terms in another order differ by this much.
-_EQUAL = 1e-9
 _EXPLAIN_SECONDS = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Quota:
-    """How many of some windows must and may be chosen.
-
-    Parameters
-    ----------
-    where : str
-        What the windows have in common, as it goes into a sentence: "in the Eastern division", "through Budd
-        Park".
-    windows : ndarray of int
-        Their numbers.
-    at_least, at_most : int
-        Of the chosen corridors; None leaves the number open.
-    """
-
-    where: str
-    windows: np.ndarray = field(repr=False)
-    at_least: int = 0
-    at_most: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +59,7 @@ def choose_together(
     costs: np.ndarray | None = None,
     budget: float | None = None,
     quotas: Sequence[Quota] = (),
-    upper_outside: float | None = None,
+    upper_outside: float | Mapping[str, float] | None = None,
     cheapest_outside: float = 0.0,
     time_limit: float = 60.0,
     progress: Callable[[int, int], None] | None = None,
@@ -112,8 +82,10 @@ def choose_together(
         The costs of the chosen windows add up to this at most.
     quotas : sequence of Quota
         How many windows of a district must and may be chosen, and places that at least one must go through.
-    upper_outside : float, optional
-        No window outside the candidates is worth more than this; ``-math.inf`` says that there is none.
+    upper_outside : float or mapping of str to float, optional
+        No window outside the candidates is worth more than this; ``-math.inf`` says that there is none. With
+        quotas for districts the proof is sharper if it is said for each: ``{quota.where: worth, "": worth of
+        those in none}``, where no window may lie in two of them. It is not checked.
     cheapest_outside : float
         No window outside the candidates costs less than this.
     time_limit : float
@@ -146,9 +118,14 @@ def choose_together(
     excludes nothing, counts for every "at least" and for no "at most". No row of the program is broken by
     that and the worth has not fallen; so the optimum of the program with up to k stand-ins is not less than
     any allowed set of any windows. Without quotas and budget it is the largest of ``OPT(k - j) + j
-    upper_outside`` over j. Where it is no more than the value, the set is the best of all windows. It can
-    fail to be the proof although the set is the best: where a quota or the budget binds, the stand-ins are
-    too good to be true.
+    upper_outside`` over j. Where it is no more than the value, the set is the best of all windows. A bound
+    for each district makes a stand-in for each, which counts for the rules of its own district and of no
+    other. It can fail to be the proof although the set is the best: where a quota or the budget binds, the
+    stand-ins are too good to be true.
+
+    *Fewer candidates.* Without quotas a window need not be a candidate, nor count for `upper_outside`, if
+    some of its blocks are a window worth no less and costing no more: that one excludes no window that the
+    longer one does not, so it can take its place in any set.
 
     Examples
     --------
@@ -162,7 +139,7 @@ def choose_together(
     'The best set of 2 corridors there is: proved for the 3 candidates and for all others.'
     """
     step = progress or (lambda done, total: None)
-    problem = _Problem.of(values, members, k, conflicts, costs, budget, tuple(quotas))
+    problem = Program.of(values, members, k, conflicts, costs, budget, tuple(quotas))
     seconds = check_positive("time_limit", time_limit)
     step(1, 3)
     found = problem.solve(seconds)
@@ -195,234 +172,35 @@ def choose_together(
 
 def _settle(bound: float, value: float) -> float:
     """A bound; the value itself where they differ by rounding alone."""
-    return value if bound <= value + _EQUAL * abs(value) else bound
+    return value if bound <= value + EQUAL * abs(value) else bound
 
 
 def _bound_of_all(
-    problem: "_Problem", bound: float, value: float, upper: float | None, cheapest: float, seconds: float
+    problem: Program,
+    bound: float,
+    value: float,
+    upper: float | Mapping[str, float] | None,
+    cheapest: float,
+    seconds: float,
 ) -> float | None:
     if upper is None:
         return None
-    if upper == -math.inf:
-        return bound
-    worth, cost = check_number("upper_outside", upper), check_number("cheapest_outside", cheapest)
+    cost = check_number("cheapest_outside", cheapest)
     if cost < 0:
         raise InputError(f"Invalid cheapest_outside {cheapest!r}. It must not be negative.")
-    widened = problem.solve(seconds, outside=(worth, cost))
+    by_place = dict(upper) if isinstance(upper, Mapping) else {None: upper}
+    stand_ins = [
+        StandIn(check_number("upper_outside", worth), cost, where)
+        for where, worth in by_place.items()
+        if worth != -math.inf
+    ]
+    if not stand_ins:
+        return bound
+    widened = problem.solve(seconds, outside=stand_ins, mapped=set(by_place))
     return max(_settle(widened.bound, value), value)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What the solver says: "proved", "time limit" or "infeasible"."""
-
-    status: str
-    chosen: np.ndarray | None
-    bound: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """The program: its windows, what they exclude, and the rules."""
-
-    values: np.ndarray
-    excludes: np.ndarray
-    cliques: list[np.ndarray]
-    k: int
-    costs: np.ndarray
-    budget: float | None
-    quotas: tuple[Quota, ...]
-    order: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        values: np.ndarray,
-        members: Sequence[np.ndarray],
-        k: int,
-        conflicts: np.ndarray | None,
-        costs: np.ndarray | None,
-        budget: float | None,
-        quotas: tuple[Quota, ...],
-    ) -> "_Problem":
-        worth = np.asarray(values, dtype=float)
-        n_windows = len(worth)
-        if worth.ndim != 1 or len(members) != n_windows or not np.isfinite(worth).all():
-            raise InputError(
-                f"Invalid values of shape {worth.shape}. There must be one finite number for each of the "
-                f"{len(members):,} windows."
-            )
-        if n_windows > MOST_WINDOWS:
-            raise CapacityError(
-                f"Invalid number of candidates {n_windows:,}. At most {MOST_WINDOWS:,} can be chosen among; keep those of most worth."
-            )
-        pairs = np.asarray(conflicts if conflicts is not None else [], dtype=np.int64).reshape(-1, 2)
-        for what, numbers in (("conflicts", pairs), *((f"quota {q.where!r}", q.windows) for q in quotas)):
-            if np.size(numbers) and not (np.min(numbers) >= 0 and np.max(numbers) < n_windows):
-                raise InputError(f"Invalid {what}. Windows are numbered from 0 to {n_windows - 1:,}.")
-        excludes = exclusions(members, pairs)
-        # An order that does not depend on the order given: the solver's choice among equals follows its columns.
-        keys = [tuple(sorted(int(block) for block in own)) for own in members]
-        order = np.array(sorted(range(n_windows), key=lambda one: (-worth[one], keys[one])), dtype=np.int64)
-        place = np.argsort(order)
-        seeds = [place[together] for together in windows_by_block(members)]
-        seeds.sort(key=lambda seed: (-len(seed), seed.min()))
-        cliques = clique_cover(excludes[np.ix_(order, order)], [np.sort(seed) for seed in seeds])
-        return cls(
-            worth, excludes, [order[clique] for clique in cliques], check_count("k", k),
-            *_money(costs, budget, n_windows), quotas, order,
-        )  # fmt: skip
-
-    def solve(
-        self,
-        seconds: float,
-        *,
-        outside: tuple[float, float] | None = None,
-        rules: Sequence[str] | None = None,
-        goal: np.ndarray | None = None,
-    ) -> _Found:
-        """Solve the program, widened by stand-ins for windows `outside`, or with some of its `rules` alone."""
-        n_windows = len(self.values)
-        n_columns = n_windows + (outside is not None)
-        worth = self.values if goal is None else goal
-        gain = np.append(worth, outside[0]) if outside else worth
-        if n_columns == 0:
-            met = all(quota.at_least == 0 for quota in self.quotas)
-            return _Found("proved" if met else "infeasible", np.empty(0, dtype=np.int64), 0.0)
-        rows = [(_ones(clique, n_columns), -np.inf, 1.0) for clique in self.cliques]
-        for name, row, low, high in self.rule_rows(outside):
-            if rules is None or name in rules:
-                rows.append((row, low, high))
-        # What no quota asks for and is worth nothing would only be chosen by chance.
-        wanted = np.zeros(n_columns, dtype=bool)
-        for quota in self.quotas:
-            wanted[quota.windows] |= quota.at_least > 0
-        highest = np.where((gain > 0) | wanted, 1.0, 0.0)
-        if outside:
-            highest[-1] = self.k
-        columns = np.append(self.order, np.arange(n_windows, n_columns))
-        # A row that says nothing: there may be no other.
-        rows.append((_ones(columns, n_columns), -np.inf, np.inf))
-        matrix = sparse.csr_array(sparse.vstack([row for row, _, _ in rows]))[:, columns]
-        scale = _LARGEST / max(float(np.abs(gain).max()), 1e-300)
-        result: Any = milp(
-            -gain[columns] * scale,
-            integrality=np.ones(n_columns),
-            bounds=Bounds(np.zeros(n_columns), highest[columns]),
-            constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-            options={"time_limit": seconds, "mip_rel_gap": 0.0},
-        )
-        if result.status == 2:
-            return _Found("infeasible", None, -np.inf)
-        chosen = None if result.x is None else np.sort(columns[np.round(result.x).astype(bool)])
-        bound = result.mip_dual_bound
-        # Before the first relaxation is solved nothing is known but that no more than k can be chosen.
-        best = float(np.sort(np.maximum(gain, 0.0))[::-1][: self.k].sum())
-        if outside:
-            best = max(best, self.k * max(float(gain.max()), 0.0))
-        known = -float(bound) / scale if bound is not None and np.isfinite(bound) else best
-        return _Found("proved" if result.status == 0 else "time limit", chosen, min(known, best))
-
-    def rule_rows(
-        self, outside: tuple[float, float] | None = None
-    ) -> list[tuple[str, sparse.csr_array, float, float]]:
-        """Return each rule but the exclusions: its words, its row and the bounds of the row."""
-        n_windows = len(self.values)
-        n_columns = n_windows + (outside is not None)
-        stand_in = np.arange(n_windows, n_columns)
-        everything = _ones(np.arange(n_columns), n_columns)
-        rows = [(f"at most {_corridors(self.k)} altogether", everything, -np.inf, float(self.k))]
-        for quota in self.quotas:
-            own = np.unique(np.asarray(quota.windows, dtype=np.int64))
-            if quota.at_least > 0:
-                row = _ones(np.append(own, stand_in), n_columns)
-                words = f"at least {_corridors(quota.at_least)} {quota.where}"
-                rows.append((words, row, float(quota.at_least), np.inf))
-            if quota.at_most is not None:
-                words = f"at most {_corridors(quota.at_most)} {quota.where}"
-                rows.append((words, _ones(own, n_columns), -np.inf, float(quota.at_most)))
-        if self.budget is not None:
-            money = np.append(self.costs, outside[1]) if outside else self.costs
-            # Scaled, as the solver lets a row be broken by 1e-6 of its own unit.
-            unit = _LARGEST / (self.budget or max(float(money.max()), 1.0))
-            row = sparse.csr_array((money * unit).reshape(1, -1))
-            rows.append((f"a budget of {self.budget:,.10g}", row, -np.inf, self.budget * unit))
-        return rows
-
-    def worth(self, chosen: np.ndarray) -> float:
-        """Sum of the values of windows, the same in any order."""
-        return math.fsum(self.values[chosen])
-
-    def greedy(self) -> np.ndarray | None:
-        """Take one window after the other, the best first; None if that does not meet the quotas."""
-        chosen: list[int] = []
-        free = self.values > 0
-        spent = 0.0
-        left = [math.inf if quota.at_most is None else quota.at_most for quota in self.quotas]
-        of_window: dict[int, list[int]] = {}
-        for number, quota in enumerate(self.quotas):
-            for window in np.unique(quota.windows):
-                of_window.setdefault(int(window), []).append(number)
-        for window in self.order:
-            own = of_window.get(int(window), [])
-            if len(chosen) == self.k or not free[window] or any(left[number] < 1 for number in own):
-                continue
-            if self.budget is not None and spent + self.costs[window] > self.budget:
-                continue
-            chosen.append(int(window))
-            free &= ~self.excludes[window]
-            free[window] = False
-            spent += self.costs[window]
-            for number in own:
-                left[number] -= 1
-        found = np.sort(np.array(chosen, dtype=np.int64))
-        counts = [len(np.intersect1d(quota.windows, found)) for quota in self.quotas]
-        met = all(count >= quota.at_least for count, quota in zip(counts, self.quotas, strict=True))
-        return found if met else None
-
-    def without_idle(self, chosen: np.ndarray) -> np.ndarray:
-        """Leave out windows worth nothing that no quota needs: the solver may take them or not."""
-        for window in chosen[self.values[chosen] == 0]:
-            others = chosen[chosen != window]
-            counts = [len(np.intersect1d(quota.windows, others)) for quota in self.quotas]
-            if all(count >= quota.at_least for count, quota in zip(counts, self.quotas, strict=True)):
-                chosen = others
-        return chosen
-
-    def better(self, one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
-        """Of two sets the one worth more; the first of equals."""
-        if one is None or other is None:
-            return other if one is None else one
-        more = self.worth(other) > self.worth(one) + _EQUAL * abs(self.worth(one))
-        return other if more else one
-
-
-def _money(costs: np.ndarray | None, budget: float | None, n_windows: int) -> tuple[np.ndarray, float | None]:
-    if budget is None:
-        return np.zeros(n_windows), None
-    if costs is None:
-        raise InputError(f"Invalid budget {budget!r}. A budget needs the cost of each window.")
-    money, limit = np.asarray(costs, dtype=float), check_number("budget", budget)
-    if limit < 0:
-        raise InputError(f"Invalid budget {budget!r}. It must not be negative.")
-    if money.shape != (n_windows,) or not (np.isfinite(money).all() and (money >= 0).all()):
-        raise InputError(
-            f"Invalid costs of shape {money.shape}. There must be one number, not negative, for each of the "
-            f"{n_windows:,} windows."
-        )
-    return money, limit
-
-
-def _ones(columns: np.ndarray, n_columns: int) -> sparse.csr_array:
-    ones = np.ones(len(columns))
-    return sparse.csr_array((ones, (np.zeros(len(columns), dtype=int), columns)), shape=(1, n_columns))
-
-
-def _corridors(number: int) -> str:
-    return f"{number:,} corridor{'' if number == 1 else 's'}"
-
-
-def _why_infeasible(problem: _Problem) -> str:
+def _why_infeasible(problem: Program) -> str:
     """Name a smallest set of rules that cannot be met together: drop each in turn, and keep those that matter."""
     rules = [name for name, _, _, _ in problem.rule_rows()]
     nothing = np.zeros(len(problem.values))
@@ -436,7 +214,7 @@ def _why_infeasible(problem: _Problem) -> str:
             f"Invalid rules: {listed} cannot be met together with the {len(problem.values):,} candidate corridors, "
             "though without any one of these rules the others can. Loosen one of them."
         )
-    broken = next(q for q in problem.quotas if f"at least {_corridors(q.at_least)} {q.where}" == rules[0])
+    broken = next(q for q in problem.quotas if f"at least {corridors(q.at_least)} {q.where}" == rules[0])
     own = np.unique(np.asarray(broken.windows, dtype=np.int64))
     n_windows = len(problem.values)
     if len(own) < broken.at_least:
@@ -447,7 +225,7 @@ def _why_infeasible(problem: _Problem) -> str:
         goal = np.zeros(n_windows)
         goal[own] = 1.0
         most = problem.solve(_EXPLAIN_SECONDS, rules=[], goal=goal).chosen
-        count = 0 if most is None else len(most)
+        count = 0 if most is None else int(goal[most].sum())
         reason = (
             f"of the {len(own):,} candidate corridors there no more than {count:,} can be chosen together, as the others "
             "are too near to each other"
@@ -459,24 +237,36 @@ def _why_infeasible(problem: _Problem) -> str:
 
 
 def _statement(
-    problem: _Problem, count: int, value: float, bound: float, of_all: float | None, seconds: float
+    problem: Program, count: int, value: float, bound: float, of_all: float | None, seconds: float
 ) -> str:
-    candidates = f"{len(problem.values):,} candidate{'' if len(problem.values) == 1 else 's'}"
+    n_windows = len(problem.values)
+    candidates = f"{n_windows:,} candidate{'' if n_windows == 1 else 's'}"
     rules = " that the rules allow" if problem.quotas or problem.budget is not None else ""
+    if count == 0 and n_windows and problem.budget is not None and (problem.costs > problem.budget).all():
+        least = problem.costs.min()
+        return (
+            f"No corridor: a budget of {problem.budget:,.10g} is less than any of the {candidates} costs "
+            f"({least:,.10g} or more)."
+        )
     if count == 0:
         return f"No corridor: of the {candidates} none{rules} is worth choosing."
-    what = f"set of {_corridors(count)}{rules}"
+    what = f"set of {corridors(count)}{rules}"
     if bound > value:
+        share = (
+            f", worth at least {math.floor(1e4 * value / bound) / 1e4:.2%} of the best" if value > 0 else ""
+        )
         sentence = (
-            f"A {what} among the {candidates}, worth at least {value / bound:.2%} of the best: the search was stopped after "
-            f"{seconds:g} seconds."
+            f"A {what} among the {candidates}{share}: the search was stopped after {seconds:g} seconds."
         )
     elif of_all is not None and of_all <= value:
         sentence = f"The best {what} there is: proved for the {candidates} and for all others."
     else:
         sentence = f"The best {what} among the {candidates}: proved."
     if of_all is not None and of_all > value > 0:
-        sentence += f" No set of any corridors is worth more than {of_all / value - 1:.2%} above it."
+        sentence += f" No set with other corridors can be worth more than {math.ceil(1e4 * (of_all / value - 1)) / 1e4:.2%} more."
     if count < problem.k:
-        sentence += f" {count} of {problem.k} asked for: beside {'it' if count == 1 else 'them'} no candidate worth choosing is left."
+        sentence += f" {count} of {problem.k} asked for"
+        beside = "it" if count == 1 else "them"
+        none_left = f": beside {beside} no candidate worth choosing{rules} is left."
+        sentence += none_left if bound <= value else "."
     return sentence
