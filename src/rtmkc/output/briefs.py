@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 STOPS, FACTORS = 10, 5
 """Rows of the page; the route sheet and the report have all."""
-NAME, PLACE, SENTENCE = 64, 60, 240
+NAME, PLACE, SENTENCE = 64, 60, 210
 """Letters of a street's name, of a place and of a sentence, so that one page stays one page."""
 DPI = 190
 MAP_SIZE, STRIP_SIZE = (3.9, 3.9), (8.2, 2.6)
@@ -114,10 +114,12 @@ def write_brief(
     found = explain_corridor(terrain, line)
     shown = [] if visits is None else [_stop_row(stop) for _, stop in visits.head(STOPS).iterrows()]
     facts = terrain.facts
+    is_contemporaneous = facts["timing"].startswith(CONTEMPORANEOUS)
     multiple_of = corridors.attrs.get("multiple_of", TYPICAL_STREET)
     html = template("brief.html.j2").render(
         version=__version__,
         created=created_at(),
+        is_full=is_contemporaneous or len(found.why) > 3,
         rank=rank,
         name=cut(corridor_name(corridor), NAME),
         ends=cut(ends_words(corridor), 2 * NAME),
@@ -126,7 +128,7 @@ def write_brief(
         n_blocks=int(corridor["blocks"]),
         unit="block" if multiple_of == TYPICAL_STREET else "cell",
         area=terrain.grid.area.name,
-        is_contemporaneous=facts["timing"].startswith(CONTEMPORANEOUS),
+        is_contemporaneous=is_contemporaneous,
         tiles=_tiles(terrain, corridor, multiple_of, rows, visits),
         pictures=_pictures(terrain, corridors, rank, rows, visits, streets, treated),
         factors=_factor_rows(found),
@@ -146,6 +148,7 @@ def write_brief(
         stops=shown,
         any_first=any(stop["is_first"] for stop in shown),
         n_more=0 if visits is None else max(0, len(visits) - STOPS),
+        statement=str(corridors.attrs.get("statement", "")).partition(" Each later one")[0],
         beat=_beat(corridor),
         power=power_sentence(float(corridor["expected"]), terrain.horizon_days),
         power_design="" if terrain.horizon_days is None else power_design_sentence(terrain.horizon_days),
@@ -363,7 +366,7 @@ def _stop_row(stop: Any) -> dict[str, Any]:
 def _beat(corridor: Any) -> list[str]:
     """What the corridor was compared with, why it ends where it does, and how sure its place is, in sentences."""
     lines = []
-    for column, words in (("runner_up", "The next best: "), ("why_not_longer", "Why not longer. ")):
+    for column, words in (("runner_up", "The next best: "), ("why_not_longer", "Why not longer: ")):
         text = corridor.get(column)
         if isinstance(text, str) and text:
             lines.append(cut(f"{words}{text}", SENTENCE).rstrip(".") + ".")
@@ -399,7 +402,7 @@ def _chance_lines(corridor: Any) -> list[str]:
                 f"That is no more than chance adds to what the measured factors explain (p {factors:.2f})."
             )
     if np.isfinite(stable):
-        sure = "sure" if stable >= STABLE else "likely" if stable >= 0.5 else "not sure"
+        sure = "fairly sure" if stable >= STABLE else "likely" if stable >= 0.5 else "not sure"
         lines.append(
             f"Its place is {sure}: with other incidents of the same risk it is chosen again in {100 * stable:.0f} % of cases."
         )
