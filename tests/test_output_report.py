@@ -291,6 +291,20 @@ def test_corridors_of_cells_say_that_no_streets_were_given(tmp_path, terrain):
     assert "per km)" not in first
 
 
+def test_corridors_show_their_interval_and_the_streets_of_a_turn(tmp_path, terrain, corridors):
+    """Expected incidents stand above their 90 % interval; a corridor that turns says along which streets."""
+    table = corridors.assign(
+        lower=2.0, upper=11.0, turns=[1.0] + [0.0] * (len(corridors) - 1), via="Oak Street, then Elm Street"
+    )
+    table.attrs = corridors.attrs
+    _, page = report(tmp_path, terrain, corridors=table)
+    assert page.words.count("along Oak Street, then Elm Street") == 1
+    assert "2 to 11" in page.words
+    assert "Expected: incidents in 90 days, with a 90 % predictive interval. Excess" in page.words
+    _, page = report(tmp_path, terrain, corridors=corridors)
+    assert "Expected: incidents in 90 days. Excess" in page.words
+
+
 def test_corridors_of_streets_say_what_they_are_compared_with(tmp_path, terrain, corridors):
     """The rate per km, the typical street, and why incidents on a street need not be whole."""
     _, page = report(tmp_path, terrain, corridors=corridors)

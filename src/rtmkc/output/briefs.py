@@ -32,6 +32,7 @@ from rtmkc.output.words import (
     listed,
     period_words,
     times,
+    via_words,
 )
 from rtmkc.places.corridors.departments import Departments, read_departments
 from rtmkc.places.corridors.explanation import CorridorExplanation, explain_corridor
@@ -123,7 +124,7 @@ def write_brief(
         rank=rank,
         name=cut(corridor_name(corridor), NAME),
         ends=cut(ends_words(corridor), 2 * NAME),
-        via=_via(corridor),
+        via=cut(via_words(corridor), 2 * NAME),
         length=float(corridor["length_m"]),
         n_blocks=int(corridor["blocks"]),
         unit="block" if multiple_of == TYPICAL_STREET else "cell",
@@ -298,13 +299,6 @@ def _tiles(
         },
         places,
     ]
-
-
-def _via(corridor: Any) -> str:
-    turns, via = corridor.get("turns", np.nan), corridor.get("via")
-    if not isinstance(via, str) or not turns > 0:
-        return ""
-    return cut(via, 2 * NAME)
 
 
 def _factor_rows(found: CorridorExplanation) -> list[dict[str, str]]:

@@ -46,6 +46,7 @@ from rtmkc.output.words import (
     expected_words,
     listed,
     period_words,
+    via_words,
 )
 from rtmkc.places.joins import label_column_of
 from rtmkc.storage import created_at, write_text
@@ -288,9 +289,19 @@ def _shown_corridors(table: gpd.GeoDataFrame | None) -> dict[str, Any] | None:
     if shown is None or table is None:
         return None
     for row in shown["rows"]:
-        row |= {"name": corridor_name(row), "ends": ends_words(row)}
+        bounds = row.get("lower"), row.get("upper")
+        row |= {
+            "name": corridor_name(row),
+            "ends": ends_words(row),
+            "along": via_words(row),
+            "interval": "" if None in bounds else f"{bounds[0]:.0f} to {bounds[1]:.0f}",
+        }
     multiple_of = table.attrs.get("multiple_of", TYPICAL_STREET)
-    return shown | {"multiple_of": multiple_of, "of_streets": multiple_of == TYPICAL_STREET}
+    return shown | {
+        "multiple_of": multiple_of,
+        "of_streets": multiple_of == TYPICAL_STREET,
+        "has_intervals": any(row["interval"] for row in shown["rows"]),
+    }
 
 
 def _curves(terrain: "RiskTerrain") -> list[dict[str, str]]:

@@ -138,6 +138,19 @@ def factor_names(words: Any) -> list[str]:
     return [name.strip() for name in words.split(";") if name.strip()] if isinstance(words, str) else []
 
 
+def via_words(corridor: Any) -> str:
+    """Return along which streets a corridor that turns leads, in order; empty for one that does not.
+
+    Examples
+    --------
+    >>> via_words({"turns": 1.0, "via": "Oak Street, then Elm Street"})
+    'along Oak Street, then Elm Street'
+    """
+    turns, via = corridor.get("turns"), corridor.get("via")
+    turning = isinstance(turns, int | float | np.number) and turns > 0
+    return f"along {via}" if turning and isinstance(via, str) else ""
+
+
 def marks_words(share: float) -> str:
     """Return which share of the cells a factor marks, and what that means where it marks most of them.
 
