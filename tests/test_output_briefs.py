@@ -169,6 +169,7 @@ def test_why_here_and_where_next_are_two_blocks(brief, terrain):
     assert expected == pytest.approx(found.where["expected"], rel=0.005)
     assert "environment" not in why.partition("Factor")[2]
     assert "the weights above are not multiplied into it" in forecast
+    assert "The map is too small to decide on liquor stores." in why
 
 
 def test_without_a_factor_the_brief_says_so(brief, make_terrain):

@@ -20,7 +20,7 @@ from rtmkc.output.plots_close_up import corridor_of, draw_close_up
 from rtmkc.output.plots_corridors import blocks_of, draw_strip, stops_of, typical_rate
 from rtmkc.output.power_words import power_design_sentence, power_sentence
 from rtmkc.output.report import CONTEMPORANEOUS, DISCLAIMER, PRINCIPLE, TYPICAL_STREET
-from rtmkc.output.weights import doubts, none_of, rrv_words
+from rtmkc.output.weights import doubts, none_of, rrv_words, undecided, undecided_words
 from rtmkc.output.words import (
     CAUTIONS,
     NO_PERIOD,
@@ -136,6 +136,7 @@ def write_brief(
         more_factors=_more_factors(found),
         unmarked=_unmarked(found),
         no_factors=f"{none_of(terrain)}: it is ranked by the curves of the forecast and by history.",
+        undecided=undecided_words(undecided(terrain)),
         doubts=doubts(terrain),
         caution=CAUTIONS.get(facts["why"]["method"], ""),
         where=found.where,
@@ -209,8 +210,7 @@ def write_briefs(
     written = []
     for _, corridor in corridors.iterrows():
         rank = int(corridor["rank"])
-        slug = re.sub(r"[^a-z0-9]+", "-", corridor_name(corridor).lower()).strip("-")[:40].strip("-")
-        path = folder / f"corridor-{rank:02d}{'-' if slug else ''}{slug}.html"
+        path = folder / f"{corridor_file(corridor)}.html"
         write_brief(
             path, terrain, corridors, rank, blocks=blocks,
             stops=stops.get(rank) if isinstance(stops, Mapping) else stops, streets=streets, treated=treated,
@@ -218,6 +218,18 @@ def write_briefs(
         )  # fmt: skip
         written.append(path)
     return written
+
+
+def corridor_file(corridor: Any) -> str:
+    """Return what files about a corridor are called, before their ending.
+
+    Examples
+    --------
+    >>> corridor_file({"rank": 2, "name": "St. John Avenue"})
+    'corridor-02-st-john-avenue'
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", corridor_name(corridor).lower()).strip("-")[:40].strip("-")
+    return f"corridor-{int(corridor['rank']):02d}{'-' if slug else ''}{slug}"
 
 
 def _pictures(
