@@ -13,6 +13,8 @@ from shapely.ops import substring
 
 from rtmkc.places.corridors.allocate import allocate
 from rtmkc.places.corridors.blocks import StreetBlocks
+from rtmkc.places.corridors.divided import merge_divided
+from rtmkc.places.corridors.noding import end_points, first_of_repeats, node_lines, number_places
 from rtmkc.places.corridors.paths import PathFamily, PathSearch, worth_of
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.area import StudyArea
@@ -356,3 +358,44 @@ def test_a_stretch_of_a_divided_road_gets_the_risk_of_both_sides():
     assert len(best[False]) == 2
     assert min(best[False]) > 0.3 * risk.sum()
     assert best[True] == [pytest.approx(sum(best[False]))] == [pytest.approx(risk.sum())]
+
+
+@pytest.mark.parametrize("seed", [*range(60), 2383, 6206])
+def test_a_web_of_streets_with_few_names_does_not_fall_apart(seed):
+    """However wild the streets, what hung together still does, nothing has no length, and no street is merged away."""
+    random = np.random.default_rng(seed)
+    size, spacing = random.integers(3, 9), random.uniform(12, 60)
+    places = np.stack(np.mgrid[:size, :size], axis=-1) * spacing * random.uniform(1, 3, 2)
+    places += random.normal(0, spacing * 0.15, (size, size, 2))
+    lines, streets = [], []
+    for i in range(size):
+        for j in range(size - 1):
+            for ends in (places[i, [j, j + 1]], places[[j, j + 1], i]):
+                if random.random() < 0.8:
+                    lines.append(ends)
+                    streets.append(random.integers(-1, 3))
+    for _ in range(random.integers(0, 5)):
+        lines.append(places.reshape(-1, 2)[random.integers(0, size * size, random.integers(2, 5))])
+        streets.append(random.integers(-1, 3))
+    kept = [number for number, line in enumerate(lines) if shapely.LineString(line).length > 1]
+    noded = node_lines(
+        np.array([shapely.remove_repeated_points(shapely.LineString(lines[n])) for n in kept]), snap_m=0.5
+    )
+    street = np.array(streets)[kept][noded.origin]
+    unique = first_of_repeats(noded.lines, np.full(len(street), None))
+    before, street = noded.lines[unique], street[unique]
+    merged = merge_divided(before, street, snap_m=0.5)
+    assert nx.number_connected_components(web_of(merged.lines)) <= nx.number_connected_components(
+        web_of(before)
+    )
+    assert shapely.length(merged.lines).min() > 0
+    assert street[merged.origin].shape == merged.lines.shape
+    of_street = np.bincount(street + 1, shapely.length(before), minlength=4)[1:]
+    assert all(0 < metres < of_street[number] for number, metres in merged.merged_m.items())
+
+
+def web_of(lines):
+    _, node = number_places(np.vstack(end_points(lines)))
+    graph = nx.Graph()
+    graph.add_edges_from(node.reshape(2, -1).T.tolist())
+    return graph

@@ -3,6 +3,7 @@
 Each carriageway of a divided road would take half of the risk, and the road would rank too low.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -91,7 +92,7 @@ def merge_divided(lines: np.ndarray, street: np.ndarray, *, snap_m: float) -> Me
         now, later = _apart(runs)
         for run in now:
             number = run.side.chain.street
-            merged_m[number] = merged_m.get(number, 0.0) + run.high - run.low
+            merged_m[number] = merged_m.get(number, 0.0) + float(run.high - run.low)
         lines, source = _lay_down(network, waiting, now)
         noded = node_lines(lines, snap_m=snap_m)
         lines, source = noded.lines, source[noded.origin]
@@ -165,7 +166,17 @@ def _find_runs(network: _Network, street: np.ndarray) -> list[_Run]:
             spans[index] = (low, high, onto)
             taken[number].append((low, high))
             runs.append(_run(side, low, high, facing.sides[onto], network))
-    return runs
+    # what a road's own lines are laid onto is no mere connector, though it may lie in the median of a third
+    busy: dict[int, list[np.ndarray]] = {}
+    for run in runs:
+        busy.setdefault(run.side.chain.street, []).extend([run.side.chain.pieces, run.onto.chain.pieces])
+    own = {street: np.concatenate(pieces) for street, pieces in busy.items()}
+    return [
+        _run(run.side, run.low, run.high, run.onto, network, own[run.side.chain.street])
+        if np.isin(run.link_pieces, own[run.side.chain.street]).any()
+        else run
+        for run in runs
+    ]
 
 
 def _with_evidence(facing: Facing, network: _Network) -> Facing:
@@ -246,8 +257,10 @@ def _extended(
     return float(near[0]) if len(near) else end
 
 
-def _run(side: Side, low: float, high: float, onto: Side, network: _Network) -> _Run:
-    """Find what lies in the median of a run and joins its two sides."""
+def _run(
+    side: Side, low: float, high: float, onto: Side, network: _Network, busy: np.ndarray | None = None
+) -> _Run:
+    """Find what lies in the median of a run and joins its two sides, `busy` pieces apart."""
     part = substring(side.line, low, high)
     ends = shapely.get_point(part, [0, -1])
     at, apart = shapely.line_locate_point(onto.line, ends), shapely.distance(onto.line, ends)
@@ -261,7 +274,8 @@ def _run(side: Side, low: float, high: float, onto: Side, network: _Network) -> 
     median = shapely.make_valid(shapely.Polygon(ring)) if len(ring) > 3 else part
     strip = shapely.union_all([median, part, base]).buffer(_MARGIN_M)
     inside = np.sort(network.tree.query(strip, predicate="covers"))
-    inside = inside[~np.isin(inside, side.chain.pieces) & ~np.isin(inside, onto.chain.pieces)]
+    own = np.concatenate([side.chain.pieces, onto.chain.pieces]) if busy is None else busy
+    inside = inside[~np.isin(inside, own)]
     mine = _nodes_between(side, low, high)
     theirs = _nodes_between(onto, begin, end)
     links, pieces = _links(network, inside, np.setdiff1d(mine, theirs), theirs)
@@ -338,10 +352,12 @@ def _lay_down(network: _Network, street: np.ndarray, runs: list[_Run]) -> tuple[
     for run in runs:
         gone[run.link_pieces] = True
     made: list[tuple[int, shapely.LineString]] = []
+    # what others are laid onto must not swing away from under them
+    steady = {int(piece) for run in runs for piece in run.onto.chain.pieces}
     laid = {run.side.chain.street for run in runs}
     for chain, members in by_chain.values():
         gone[chain.pieces] = True
-        made += _rest_of(chain, members, network, image)
+        made += _rest_of(chain, members, image, steady=int(chain.pieces[0]) in steady)
     is_moved = np.zeros(len(network.places), dtype=bool)
     is_moved[list(image)] = True
     touched = ~gone & is_moved[network.node].any(axis=1)
@@ -349,10 +365,12 @@ def _lay_down(network: _Network, street: np.ndarray, runs: list[_Run]) -> tuple[
     for piece in np.flatnonzero(touched):
         nodes = network.node[piece]
         ends = [image.get(int(node)) for node in nodes]
-        if int(street[piece]) in laid:
+        if int(piece) in steady:
+            line = _lengthened(network.lines[piece], *ends)
+        elif int(street[piece]) in laid:
             line = _swung(network.lines[piece], *ends)
         else:
-            line = _lengthened(network.lines[piece], *ends, alone=n_meet[nodes] == 1)
+            line = _lengthened(network.lines[piece], *ends, alone=(n_meet[nodes] == 1).tolist())
         became_loop = line is not None and line.is_ring and not network.lines[piece].is_ring
         if line is not None and not (became_loop and line.length <= 2 * APART_M):
             made.append((int(piece), line))
@@ -402,7 +420,7 @@ def _nearest(side: Side, place: np.ndarray) -> np.ndarray:
 
 
 def _rest_of(
-    chain: Chain, runs: list[_Run], network: _Network, image: dict[int, np.ndarray]
+    chain: Chain, runs: list[_Run], image: dict[int, np.ndarray], *, steady: bool
 ) -> list[tuple[int, shapely.LineString]]:
     """What stays of a chain, joined to what its runs were laid onto."""
     spans = sorted(
@@ -431,7 +449,8 @@ def _rest_of(
         for low, high, earlier, later in marks:
             if high - low > _MILLIMETRE:
                 whole = substring(chain.line, low, high)
-                line = _swung(whole, goes_to(low, earlier), goes_to(high, later))
+                images = goes_to(low, earlier), goes_to(high, later)
+                line = _lengthened(whole, *images) if steady else _swung(whole, *images)
                 if line is not None:
                     made.append((int(piece), line))
     # where one run ends and another begins, on another side, the road must not fall apart
@@ -459,7 +478,11 @@ def _swung(
 
 
 def _lengthened(
-    line: shapely.LineString, begin: np.ndarray | None, end: np.ndarray | None, *, alone: np.ndarray
+    line: shapely.LineString,
+    begin: np.ndarray | None,
+    end: np.ndarray | None,
+    *,
+    alone: Sequence[bool] = (True, True),
 ) -> shapely.LineString | None:
     """Let another street go on to where its ends go; of several that meet there, all go straight."""
     coordinates = shapely.get_coordinates(line)
