@@ -1,7 +1,11 @@
 """The program behind a portfolio: which windows exclude each other, the rules as rows, and the solver."""
 
+import contextlib
+import ctypes
 import math
-from collections.abc import Collection, Sequence
+import os
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,13 +148,16 @@ class Program:
         rows.append((_ones(columns, n_columns), -np.inf, np.inf))
         matrix = sparse.csr_array(sparse.vstack([row for row, _, _ in rows]))[:, columns]
         scale = _LARGEST / max(float(np.abs(gain).max()), 1e-300)
-        result: Any = milp(
-            -gain[columns] * scale,
-            integrality=np.ones(n_columns),
-            bounds=Bounds(np.zeros(n_columns), highest[columns]),
-            constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-            options={"time_limit": seconds, "mip_rel_gap": 0.0},
-        )
+        with _nothing_on_stdout():
+            result: Any = milp(
+                -gain[columns] * scale,
+                integrality=np.ones(n_columns),
+                bounds=Bounds(np.zeros(n_columns), highest[columns]),
+                constraints=LinearConstraint(
+                    matrix, [low for _, low, _ in rows], [high for _, _, high in rows]
+                ),
+                options={"time_limit": seconds, "mip_rel_gap": 0.0},
+            )
         if result.status == 2:
             return Solution("infeasible", None, -np.inf)
         chosen = None if result.x is None else np.sort(columns[np.round(result.x).astype(bool)])
@@ -236,6 +243,37 @@ class Program:
             return other if one is None else one
         more = self.worth(other) > self.worth(one) + EQUAL * abs(self.worth(one))
         return other if more else one
+
+
+@contextlib.contextmanager
+def _nothing_on_stdout() -> Iterator[None]:
+    """Keep standard output free of lines that compiled code writes to it, whatever it was told.
+
+    HiGHS prints such a line now and then, and it would end up in the middle of JSON. Python's own `sys.stdout` is not
+    the place to catch it: it is written to the file descriptor, through the buffer of the C library.
+    """
+    try:
+        before = os.dup(1)
+    except OSError:  # a process without standard output has nothing to keep free
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        _flush_compiled()
+        os.dup2(nothing, 1)
+        yield
+    finally:
+        _flush_compiled()
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nothing)
+
+
+def _flush_compiled() -> None:
+    """Write out what the C library holds back for standard output."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        # Windows has no library of the process itself; its C library goes by this name
+        (ctypes.CDLL("ucrtbase") if sys.platform == "win32" else ctypes.CDLL(None)).fflush(None)
 
 
 def _money(costs: np.ndarray | None, budget: float | None, n_windows: int) -> tuple[np.ndarray, float | None]:
