@@ -7,10 +7,11 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0 fine (no si
 import click
 
 from rtmkc import __version__
+from rtmkc.cli.corridors import corridors
 from rtmkc.cli.evidence import audit, validate
 from rtmkc.cli.frame import Commands
 from rtmkc.cli.looking import check, info, init
-from rtmkc.cli.places import corridors, score
+from rtmkc.cli.places import score
 from rtmkc.cli.runs import demo, run
 
 

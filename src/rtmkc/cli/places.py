@@ -1,4 +1,4 @@
-"""The commands that need a folder of results alone: score, corridors."""
+"""The command that needs a folder of results alone: score."""
 
 from pathlib import Path
 from typing import Any
@@ -67,74 +67,3 @@ def _joins(given: tuple[str, ...], taken: list[str]) -> dict[str, Any]:
         name = column if column not in (*taken, *joins) else f"{Path(file).stem} {column}"
         joins[name] = (read_layer(file, name=name), column)
     return joins
-
-
-@click.command()
-@click.argument("model", type=click.Path())
-@click.option(
-    "--streets", type=click.Path(), help="Street layer; without it corridors are seams of the grid."
-)
-@click.option("--name", help="Column of the street names.")
-@click.option("--road-class", help="Column of the road classes; motorways and ramps are left out.")
-@click.option("--exclude", type=click.Path(), help="Corridors treated already, to stay away from.")
-@click.option("--areas", type=click.Path(), help="Areas with names, to name seams.")
-@click.option("--area-name", help="Column of those names.")
-@click.option("-k", "--count", "k", default=5, show_default=True, help="How many corridors.")
-@click.option("--min-length", default="500 m", show_default=True)
-@click.option("--max-length", default="2500 m", show_default=True)
-@click.option("--separation", default="300 m", show_default=True, help="Distance between corridors.")
-@click.option("-o", "--output", help="CSV or GeoJSON file to write; default a table on stdout.")
-@overwrite_option
-@shared_options
-def corridors(
-    model: str,
-    streets: str | None,
-    name: str | None,
-    road_class: str | None,
-    exclude: str | None,
-    areas: str | None,
-    area_name: str | None,
-    k: int,
-    min_length: str,
-    max_length: str,
-    separation: str,
-    output: str | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Propose the next corridors on the terrain of MODEL (a folder of results)."""
-    from rtmkc.inputs.layers import read_layer
-    from rtmkc.model.saving import load
-    from rtmkc.places.corridors.search import find_corridors
-    from rtmkc.places.corridors.streets import StreetNetwork
-
-    terrain = load(model)
-    network = None
-    if streets:
-        network = StreetNetwork.around(
-            terrain.grid, read_layer(streets, name="streets"), name=name, road_class=road_class
-        )
-    found = find_corridors(
-        terrain,
-        network,
-        k=k,
-        min_length=min_length,
-        max_length=max_length,
-        separation=separation,
-        exclude=read_layer(exclude, name="treated") if exclude else None,
-        areas=read_layer(areas, name="areas") if areas else None,
-        area_name=area_name,
-    )
-    if output:
-        write = writer_of(output)
-        write(output, found, overwrite=overwrite)
-        say(f"{len(found)} corridors written to {output}")
-    elif as_json:
-        print_json({"statement": found.attrs["statement"], "corridors": plain_rows(found)})
-    else:
-        click.echo(found.attrs["statement"])
-        columns = [
-            "rank", "name", "from_street", "to_street", "length_m", "expected", "city_multiple", "incidents",
-        ]  # fmt: skip
-        if len(found):
-            click.echo(table_text(found[columns], 4))

@@ -276,7 +276,13 @@ def _places(
     areas = find_hotspots(terrain, **cut, areas=True, names=shared.names, name_column=column)
     sought = {name: getattr(study.corridors, name) for name in study.corridors.__struct_fields__}
     corridors = find_corridors(
-        terrain, shared.network, **sought, exclude=shared.treated, areas=shared.names, area_name=column
+        terrain,
+        shared.network,
+        **sought,
+        treated=shared.treated,
+        areas=shared.names,
+        area_name=column,
+        random_state=study.model.random_state,
     )
     return (
         join_areas(hotspots, shared.joins),

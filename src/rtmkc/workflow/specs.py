@@ -265,6 +265,13 @@ class CorridorSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which corridors are sought; see `find_corridors`."""
 
     k: int = 5
+    objective: Literal["excess", "density", "total", "llr"] = "excess"
+    max_turns: int = 0
     min_length: float | str = "500 m"
     max_length: float | str = "2500 m"
+    ends: Literal["corner", "anywhere"] = "corner"
+    one_name: float = 0.7
     separation: float | str = "300 m"
+    by: Literal["expected", "rrs", "empirical_bayes"] = "expected"
+    replicates: int = 0
+    resamples: int = 0

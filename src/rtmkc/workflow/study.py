@@ -11,6 +11,7 @@ from rtmkc.checks import check_count, check_share, check_unique
 from rtmkc.errors import InputError, StudyError
 from rtmkc.inputs.dates import parse_hours, parse_weekdays
 from rtmkc.inputs.layers import Layer, read_layer
+from rtmkc.places.corridors.wishes import Wish
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.exposure import Exposure
 from rtmkc.raster.factors import RiskFactor
@@ -171,18 +172,10 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             check_share("hotspots.area_share", hotspots.area_share)
         if hotspots.count is not None:
             check_count("hotspots.count", hotspots.count)
-        check_count("corridors.k", corridors.k)
-        shortest, longest = (
-            parse_length(getattr(corridors, name), name=f"corridors.{name}")
-            for name in ("min_length", "max_length")
-        )
-        if longest < shortest:
-            raise InputError(
-                f"Invalid corridors.max_length {corridors.max_length!r}. It must not be shorter than "
-                f"corridors.min_length {corridors.min_length!r}."
-            )
-        if corridors.separation != 0:
-            parse_length(corridors.separation, name="corridors.separation")
+        Wish.of(
+            place="corridors.", incident_value=None, random_state=self.model.random_state,
+            **msgspec.structs.asdict(corridors),
+        )  # fmt: skip
 
     def _check_validation(self) -> None:
         spec = self.validation

@@ -165,22 +165,33 @@ class StreetRisk:
         Notes
         -----
         Rates of cells are gamma distributed and independent given what is around them; their sum is taken as gamma
-        with its mean and variance. What the forecast's own trials showed beyond that (`drift`) is taken to move all
-        cells together. NaN for the relative risk score, which has no rate.
+        with its mean and variance. So is what the forecast's own trials showed beyond that (`drift`): it was fitted to
+        cells one by one, and a corridor takes parts of many, whose errors even out. Moving all cells together by it
+        gave intervals from 0 to three times what was expected, which covered everything and said nothing. NaN for the
+        relative risk score, which has no rate.
         """
         shares = np.ones(len(block_ids)) if shares is None else shares
         mean = float(self.expected[block_ids] @ shares)
         if self.by == "rrs" or mean <= 0:
             return np.nan, np.nan
         if self.variance is None:
-            spread = self.cell_weights(block_ids, shares) * self.terrain.cells["rate_sd"].to_numpy()
-            variance = float(spread @ spread)
+            cells, parts = self.terrain.cells, self.cell_weights(block_ids, shares)
+            rate, spread = (
+                cells["expected"].to_numpy(dtype=float),
+                cells["rate_sd"].to_numpy(dtype=float) ** 2,
+            )
         else:
-            variance = float(self.variance[block_ids] @ shares**2)
-        shape = mean**2 / max(variance, 1e-12 * mean**2)
-        rates = Rates(np.ones((1, 1)), np.array([[mean]]), np.array([[shape]])).widened(_drift(self.terrain))
-        lower, upper = predictive_interval(rates)
-        return float(lower[0]), float(upper[0])
+            rate, spread, parts = self.expected[block_ids], self.variance[block_ids], shares
+        spread = spread + _drift(self.terrain) * (rate**2 + spread)
+        return count_interval(mean, variance, self.terrain)
+
+
+def count_interval(mean: float, variance: float, terrain: Any) -> tuple[float, float]:
+    """Return the 90 % predictive interval of a count whose rate has this mean and variance, and the forecast's drift."""
+    shape = mean**2 / max(variance, 1e-12 * mean**2)
+    rates = Rates(np.ones((1, 1)), np.array([[mean]]), np.array([[shape]])).widened(_drift(terrain))
+    lower, upper = predictive_interval(rates)
+    return float(lower[0]), float(upper[0])
 
 
 def _drift(terrain: Any) -> float:
@@ -229,7 +240,7 @@ def _empirical_bayes(
     multiplier = np.ones(len(prior))
     multiplier[is_inside] = (shape + count) / (shape + mean)
     rate = prior * multiplier
-    rate *= prior.sum() / rate.sum()
+    rate *= prior.sum() / max(rate.sum(), 1e-300)
     variance = np.zeros(len(prior))
     variance[is_inside] = rate[is_inside] ** 2 / (shape + count)
     statement = (

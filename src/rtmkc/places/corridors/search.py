@@ -114,7 +114,8 @@ def find_corridors(
           cell),
         - incidents (observed, allocated in the same way), top_factors (the factors flagged in most of its cells, with
           the share of its cells), buffer_expected (all cells with their centre within 100 m),
-        - mde_percent: the smallest reduction that 90 days could tell from chance (`minimum_detectable_reduction`),
+        - mde_percent: the smallest fall in `horizon_days` that could be told from chance, in per cent, rounded up
+          (`minimum_detectable_reduction`); missing if not even a complete stop could,
         - p_length, p_factors: scan tests of its incidents; rank_stability, optimism: how sure its place is,
         - runner_up: the best one that shares no block with it; why_not_longer: what stopped it at each end,
         - gap: how far the best possible may lie above it (0: proved best given the earlier ones), and
@@ -137,7 +138,7 @@ def find_corridors(
     wish = Wish.of(
         k=k, objective=objective, max_turns=max_turns, min_length=min_length, max_length=max_length, ends=ends,
         one_name=one_name, separation=separation, incident_value=incident_value, replicates=replicates,
-        resamples=resamples, random_state=random_state,
+        resamples=resamples, random_state=random_state, by=by,
     )  # fmt: skip
     limits = Limits.of(terrain, exclude, treated, today, rules, together)
     if streets is None:

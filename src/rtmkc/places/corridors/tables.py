@@ -11,14 +11,15 @@ from rtmkc.places.corridors.describe import describe
 from rtmkc.places.corridors.wishes import Wish
 from rtmkc.units import format_length
 
-WORKED_DAYS = 90
-
 
 def detectable_percent(expected: float, horizon_days: int | None) -> float:
-    """Return the smallest fall, in per cent, that 90 days could tell from chance; NaN if none could."""
+    """Return the smallest fall over the horizon, in whole per cent, that could be told from chance; NaN if none could.
+
+    Rounded up, so that a fall said to be enough is enough.
+    """
     if not horizon_days:
         return np.nan
-    return 100 * minimum_detectable_reduction(expected * WORKED_DAYS / horizon_days)
+    return float(np.ceil(100 * minimum_detectable_reduction(expected) - 1e-9))
 
 
 def horizon_words(terrain: Any) -> str:

@@ -136,8 +136,10 @@ def _of_places(selection: Selection, rules: PreparedRules, kind: int, worth: Wor
     search = selection.search
     lines = search.blocks.geometry
     found: list[StreetPath] = []
-    district = rules.districts_of(lines) if rules.least else np.empty(0)
-    for name, number in rules.least.items():
+    # one that may have few needs candidates as much as one that must have some: they take the place of those it loses
+    quotas = {**rules.most, **rules.least}
+    district = rules.districts_of(lines) if quotas else np.empty(0)
+    for name, number in quotas.items():
         if number:
             found += _within(search, kind, worth, district == name)
     for _, place in rules.places:

@@ -12,6 +12,7 @@ from rtmkc.checks import check_choice, check_count, check_positive, check_share
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.places.corridors.paths import OBJECTIVES, PathFamily
+from rtmkc.places.corridors.risk import SURFACES
 from rtmkc.places.corridors.rules import CorridorRules, PreparedRules
 from rtmkc.places.corridors.treated import Treated
 from rtmkc.raster.grid import Grid
@@ -34,31 +35,31 @@ class Wish:
     random_state: int
 
     @classmethod
-    def of(cls, **asked: Any) -> "Wish":
-        shortest = parse_length(asked["min_length"], name="min_length")
-        longest = parse_length(asked["max_length"], name="max_length")
+    def of(cls, *, place: str = "", by: str = "expected", **asked: Any) -> "Wish":
+        """Check the arguments of `find_corridors`; `place` comes before their names in errors."""
+        check_choice(f"{place}by", by, SURFACES)
+        shortest = parse_length(asked["min_length"], name=f"{place}min_length")
+        longest = parse_length(asked["max_length"], name=f"{place}max_length")
         if longest < shortest:
             raise InputError(
-                f"Invalid max_length {asked['max_length']!r}. It must not be shorter than min_length "
+                f"Invalid {place}max_length {asked['max_length']!r}. It must not be shorter than {place}min_length "
                 f"{asked['min_length']!r}."
             )
-        separation = asked["separation"]
+        separation, value = asked["separation"], asked["incident_value"]
         return cls(
-            check_count("k", asked["k"]),
-            check_choice("objective", asked["objective"], OBJECTIVES),
+            check_count(f"{place}k", asked["k"]),
+            check_choice(f"{place}objective", asked["objective"], OBJECTIVES),
             PathFamily(
                 shortest,
                 longest,
-                check_count("max_turns", asked["max_turns"], minimum=0),
-                0.0 if asked["one_name"] == 0 else check_share("one_name", asked["one_name"]),
-                check_choice("ends", asked["ends"], ("corner", "anywhere")) == "anywhere",
+                check_count(f"{place}max_turns", asked["max_turns"], minimum=0),
+                0.0 if asked["one_name"] == 0 else check_share(f"{place}one_name", asked["one_name"]),
+                check_choice(f"{place}ends", asked["ends"], ("corner", "anywhere")) == "anywhere",
             ),
-            0.0 if separation == 0 else parse_length(separation, name="separation"),
-            1.0
-            if asked["incident_value"] is None
-            else check_positive("incident_value", asked["incident_value"]),
-            check_count("replicates", asked["replicates"], minimum=0),
-            check_count("resamples", asked["resamples"], minimum=0),
+            0.0 if separation == 0 else parse_length(separation, name=f"{place}separation"),
+            1.0 if value is None else check_positive(f"{place}incident_value", value),
+            check_count(f"{place}replicates", asked["replicates"], minimum=0),
+            check_count(f"{place}resamples", asked["resamples"], minimum=0),
             check_count("random_state", asked["random_state"], minimum=0),
         )
 
