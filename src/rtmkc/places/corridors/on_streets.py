@@ -140,11 +140,14 @@ def _costs(risk: StreetRisk, wish: Wish, rules: PreparedRules | None) -> np.ndar
         )
     if rules is None:
         return np.zeros(risk.blocks.n_blocks)
-    own = (
-        None
-        if rules.cost_column is None
-        else risk.blocks.sum(risk.network.segments["cost"].to_numpy(dtype=float))
-    )
+    own = None
+    if rules.cost_column is not None:
+        if "cost" not in risk.network.segments:
+            raise InputError(
+                f"Invalid cost_column {rules.cost_column!r}. The streets were read without it; give the layer itself, or "
+                "read them with cost=."
+            )
+        own = risk.blocks.sum(risk.network.segments["cost"].to_numpy(dtype=float))
     return rules.costs(risk.blocks.length_m, [np.array([at]) for at in range(risk.blocks.n_blocks)], own)
 
 
