@@ -79,6 +79,8 @@ _HOME = {
     "write_validation_page": "rtmkc.output.validation_page",
     "Study": "rtmkc.workflow.study",
     "run": "rtmkc.workflow.run",
+    "plan_corridors": "rtmkc.workflow.corridors",
+    "CorridorPlan": "rtmkc.workflow.corridors",
     "write_study": "rtmkc.workflow.init",
     "check_data": "rtmkc.workflow.check",
     "validate_study": "rtmkc.workflow.validation",
