@@ -119,7 +119,7 @@ class Truth:
             turns += bend > 40.0 or (renamed and bend > 20.0)
         return turns
 
-    def family(self, shortest, longest, turns, one_name):
+    def family(self, shortest, longest, turns, one_name, detour):
         """Return rows -> length of all paths of a family."""
         found = {}
         for key, (rows, taken) in self.paths.items():
@@ -128,7 +128,15 @@ class Truth:
                 sum(self.lines[row].length for row in rows if self.names[row] == name)
                 for name in ("Ash", "Birch", "Cedar")
             ]
-            if shortest <= length <= longest and taken <= turns and max(by_name) >= one_name * length:
+            places = [tuple(place) for row in rows for place in self.ends[row]]
+            ends = [place for place in set(places) if places.count(place) % 2]
+            straight = np.hypot(*np.subtract(*ends))
+            if (
+                shortest <= length <= longest
+                and taken <= turns
+                and max(by_name) >= one_name * length
+                and length <= detour * straight
+            ):
                 found[key] = length
         return found
 
@@ -179,7 +187,7 @@ def test_search_equals_brute_force(chunk):
         _, blocks, by_row, rows_of = pieces_of(streets, seed)
         random = np.random.default_rng(seed)
         costs, lengths = random.gamma(1.0, 1.0, len(streets)), streets.length.to_numpy()
-        one_name = float(random.choice([0.0, 0.6]))
+        one_name, detour = float(random.choice([0.0, 0.6])), float(random.choice([np.inf, 1.3]))
         separation = float(random.choice([0.0, 40.0, 150.0]))
         truth = Truth(streets)
         sums = [
@@ -188,8 +196,8 @@ def test_search_equals_brute_force(chunk):
 
         lines = {rows: shapely.multilinestrings(truth.lines[list(rows)]) for rows in truth.paths}
         for turns in (0, 1, 2):
-            family = truth.family(SHORTEST, LONGEST, turns, one_name)
-            search = PathSearch(blocks, PathFamily(SHORTEST, LONGEST, turns, one_name), n_threads=1)
+            family = truth.family(SHORTEST, LONGEST, turns, one_name, detour)
+            search = PathSearch(blocks, PathFamily(SHORTEST, LONGEST, turns, one_name, detour), n_threads=1)
             kind, worth = worth_of("total", blocks, sums[0])
             ours = {
                 frozenset().union(*(rows_of[block] for block in path.blocks)): path

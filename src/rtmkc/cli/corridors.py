@@ -44,6 +44,12 @@ SHOWN = (
 @click.option(
     "--one-name", default=0.7, show_default=True, help="Least share of its length on one street name."
 )
+@click.option(
+    "--max-detour",
+    default=2.0,
+    show_default=True,
+    help="Greatest length, x the straight line between the ends.",
+)
 @click.option("--separation", default="300 m", show_default=True, help="Distance between corridors.")
 @click.option(
     "--by", type=click.Choice(["expected", "rrs", "empirical_bayes"]), default="expected", show_default=True,
@@ -151,7 +157,7 @@ def corridors(model: str, output: str | None, overwrite: bool, as_json: bool, **
 FOR_FOLDER = ("businesses", "violations", "departments", "quarters", "start")
 OF_STUDY = {
     "k": "k", "objective": "objective", "turns": "max_turns", "min_length": "min_length", "max_length": "max_length",
-    "ends": "ends", "one_name": "one_name", "separation": "separation", "by": "by", "replicates": "replicates",
+    "ends": "ends", "one_name": "one_name", "max_detour": "max_detour", "separation": "separation", "by": "by", "replicates": "replicates",
     "resamples": "resamples",
 }  # fmt: skip
 """Option -> what it is called in [corridors] of a study and in `find_corridors`."""

@@ -271,6 +271,7 @@ class CorridorSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_length: float | str = "2500 m"
     ends: Literal["corner", "anywhere"] = "corner"
     one_name: float = 0.7
+    max_detour: float = 2.0
     separation: float | str = "300 m"
     by: Literal["expected", "rrs", "empirical_bayes"] = "expected"
     replicates: int = 0

@@ -161,7 +161,16 @@ class StreetBlocks:
             heads.astype(np.int64),
             self.length_m,
             self.street,
+            *self._corners(n_nodes),
         )
+
+    def _corners(self, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Eastings and northings of the corners, by node; NaN for nodes that are none."""
+        corners = np.full((n_nodes, 2), np.nan)
+        between = self.tail != self.head  # the line of a ring may begin anywhere on it
+        corners[self.head[between]] = shapely.get_coordinates(shapely.get_point(self.geometry[between], -1))
+        corners[self.tail[between]] = shapely.get_coordinates(shapely.get_point(self.geometry[between], 0))
+        return corners[:, 0].copy(), corners[:, 1].copy()
 
     def _directions(self, bearing_m: float) -> np.ndarray:
         """Direction in which each arc leaves its tail, in radians; shape (2 n_blocks,)."""

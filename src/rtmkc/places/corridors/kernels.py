@@ -23,6 +23,8 @@ class PathGraph(NamedTuple):
     head: np.ndarray
     length: np.ndarray
     street: np.ndarray
+    easting: np.ndarray
+    northing: np.ndarray
 
 
 class Worth(NamedTuple):
@@ -36,7 +38,8 @@ class Worth(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Which paths are looked at: bounds in metres, most turns, least share of the length on one name.
+    """Which paths are looked at: bounds in metres, most turns, least share of the length on one name, greatest length
+    in multiples of the straight line between the ends.
 
     With `anywhere` true a path may end inside its last block. Values within `tie` are equal; paths worth less than
     `floor` are not recorded; a start with more than `limit` paths is given up.
@@ -47,6 +50,7 @@ class Rule(NamedTuple):
     longest: float
     most_turns: int
     one_name: float
+    detour: float
     anywhere: bool
     tie: float
     floor: float
@@ -170,6 +174,15 @@ def share_on_one_name(
 
 
 @njit(cache=True, nogil=True)
+def straight_distance(start: int, last_arc: int, last_share: float, graph: PathGraph) -> float:
+    """Return the straight distance of a path's ends; an end inside a block lies on the line between its corners."""
+    before, after = graph.head[last_arc ^ 1], graph.head[last_arc]
+    east = graph.easting[before] + last_share * (graph.easting[after] - graph.easting[before])
+    north = graph.northing[before] + last_share * (graph.northing[after] - graph.northing[before])
+    return np.hypot(east - graph.easting[start], north - graph.northing[start])
+
+
+@njit(cache=True, nogil=True)
 def paths_from(
     start: int, graph: PathGraph, worth: Worth, rule: Rule, work: Workspace, record: Record
 ) -> tuple[float, float, float, int, int, int]:
@@ -193,7 +206,7 @@ def paths_from(
     -------
     tuple
         Best value (-inf: none), its length, the share of its last block, its number of blocks, paths recorded (or, if
-        they are not wanted, paths within the bounds of length and turns, whatever their names), paths visited (more than ``rule.limit``: the search was given up and the rest is only
+        they are not wanted, paths within the bounds of length and turns, whatever their names and detours), paths visited (more than ``rule.limit``: the search was given up and the rest is only
         what was found until then).
     """
     best_value, best_length, best_share, best_size = -np.inf, np.inf, 1.0, 0
@@ -250,7 +263,11 @@ def paths_from(
             better = value > best_value + rule.tie or (
                 value >= best_value - rule.tie and reached < best_length - 1e-6
             )
-            if (recorded or better) and rule.one_name > 0.0:
+            if not (recorded or better):
+                continue
+            if rule.detour < np.inf and reached > rule.detour * straight_distance(start, arc, share, graph):
+                continue
+            if rule.one_name > 0.0:
                 on_one = share_on_one_name(work.path, depth + 1, share, graph, work.by_name)
                 if on_one < rule.one_name - 1e-9:
                     continue

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ class PathFamily:
         Most turns.
     one_name : float
         Least share of its length that has one street name; 0 for any.
+    max_detour : float
+        Greatest length, in multiples of the straight line between its ends; infinite for any.
     anywhere : bool
         Whether one may end inside a block; else both ends are corners.
     """
@@ -50,6 +53,7 @@ class PathFamily:
     longest: float
     max_turns: int = 0
     one_name: float = 0.0
+    max_detour: float = math.inf
     anywhere: bool = False
 
 
@@ -258,7 +262,7 @@ class PathSearch:
         return MOST_VISITS
 
     def count(self, kind: int, worth: Worth, *, floor: float) -> int:
-        """Return how many paths are worth at least `floor`, whatever their names."""
+        """Return how many paths are worth at least `floor`, whatever their names and detours."""
         return int(self.best_of_every_start(kind, worth, floor=floor)[2].sum())
 
     def best_of_every_start(
@@ -364,6 +368,7 @@ class PathSearch:
             float(family.longest) + MICROMETRE,
             int(family.max_turns),
             float(family.one_name),
+            float(family.max_detour),
             bool(family.anywhere),
             float(tie),
             float(floor),

@@ -81,7 +81,7 @@ class StreetRisk:
         terrain : RiskTerrain
             Used are its grid, its cells and `horizon_days`.
         streets : StreetRisk, StreetNetwork, Layer, GeoDataFrame or path
-            Street centre lines; a StreetRisk of the same surface comes back as it is.
+            Street centre lines; a StreetRisk of the same terrain and surface comes back as it is.
         name, road_class : str, optional
             Columns of the layer, where they do not speak for themselves.
         cost : str, optional
@@ -110,6 +110,8 @@ class StreetRisk:
             network, blocks, allocation = streets.network, streets.blocks, streets.allocation
         else:
             grid = terrain.grid
+            if isinstance(streets, StreetRisk):  # of another terrain
+                streets = streets.network
             network = (
                 streets
                 if isinstance(streets, StreetNetwork)
@@ -175,22 +177,27 @@ class StreetRisk:
         if self.by == "rrs" or mean <= 0:
             return np.nan, np.nan
         if self.variance is None:
-            cells, parts = self.terrain.cells, self.cell_weights(block_ids, shares)
-            rate, spread = (
-                cells["expected"].to_numpy(dtype=float),
-                cells["rate_sd"].to_numpy(dtype=float) ** 2,
-            )
-        else:
-            rate, spread, parts = self.expected[block_ids], self.variance[block_ids], shares
-        spread = spread + _drift(self.terrain) * (rate**2 + spread)
-        return count_interval(mean, variance, self.terrain)
+            return cells_interval(self.terrain, self.cell_weights(block_ids, shares))
+        return count_interval(
+            self.expected[block_ids], self.variance[block_ids], shares, _drift(self.terrain)
+        )
 
 
-def count_interval(mean: float, variance: float, terrain: Any) -> tuple[float, float]:
-    """Return the 90 % predictive interval of a count whose rate has this mean and variance, and the forecast's drift."""
-    shape = mean**2 / max(variance, 1e-12 * mean**2)
-    rates = Rates(np.ones((1, 1)), np.array([[mean]]), np.array([[shape]])).widened(_drift(terrain))
-    lower, upper = predictive_interval(rates)
+def cells_interval(terrain: Any, parts: np.ndarray) -> tuple[float, float]:
+    """Return the 90 % predictive interval of the count of parts of cells together; `parts` of shape (n_cells,)."""
+    some = np.flatnonzero(parts)
+    rate = terrain.cells["expected"].to_numpy(dtype=float)[some]
+    variance = terrain.cells["rate_sd"].to_numpy(dtype=float)[some] ** 2
+    return count_interval(rate, variance, parts[some], _drift(terrain))
+
+
+def count_interval(
+    rate: np.ndarray, variance: np.ndarray, parts: np.ndarray, drift: float
+) -> tuple[float, float]:
+    """Return the 90 % predictive interval of a count whose rate is the sum of parts of independent rates."""
+    mean, spread = float(rate @ parts), variance + drift * (rate**2 + variance)
+    shape = mean**2 / max(float(spread @ parts**2), 1e-12 * mean**2)
+    lower, upper = predictive_interval(Rates(np.ones((1, 1)), np.array([[mean]]), np.array([[shape]])))
     return float(lower[0]), float(upper[0])
 
 

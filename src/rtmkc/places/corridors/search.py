@@ -23,6 +23,7 @@ def find_corridors(
     max_length: float | str = "2500 m",
     ends: Literal["corner", "anywhere"] = "corner",
     one_name: float = 0.7,
+    max_detour: float = 2.0,
     separation: float | str = "300 m",
     by: Literal["expected", "rrs", "empirical_bayes"] = "expected",
     exclude: Any = None,
@@ -65,6 +66,8 @@ def find_corridors(
         Whether both ends must be corners, or one may lie inside a block.
     one_name : float
         Least share of the length that has one street name; 0 for any. Without effect where no street has a name.
+    max_detour : float
+        Greatest length, in multiples of the straight line between the ends: corridors that turn back are left out.
     separation : length
         No two corridors are nearer to each other than this, nor to anything in `exclude`; 0 lets them touch.
     by : {"expected", "rrs", "empirical_bayes"}
@@ -137,7 +140,7 @@ def find_corridors(
     """
     wish = Wish.of(
         k=k, objective=objective, max_turns=max_turns, min_length=min_length, max_length=max_length, ends=ends,
-        one_name=one_name, separation=separation, incident_value=incident_value, replicates=replicates,
+        one_name=one_name, max_detour=max_detour, separation=separation, incident_value=incident_value, replicates=replicates,
         resamples=resamples, random_state=random_state, by=by,
     )  # fmt: skip
     limits = Limits.of(terrain, exclude, treated, today, rules, together)

@@ -54,6 +54,7 @@ class Wish:
                 longest,
                 check_count(f"{place}max_turns", asked["max_turns"], minimum=0),
                 0.0 if asked["one_name"] == 0 else check_share(f"{place}one_name", asked["one_name"]),
+                _detour(f"{place}max_detour", asked["max_detour"]),
                 check_choice(f"{place}ends", asked["ends"], ("corner", "anywhere")) == "anywhere",
             ),
             0.0 if separation == 0 else parse_length(separation, name=f"{place}separation"),
@@ -66,6 +67,16 @@ class Wish:
     @property
     def bounds(self) -> str:
         return f"between {format_length(self.family.shortest)} and {format_length(self.family.longest)} long"
+
+
+def _detour(name: str, value: Any) -> float:
+    """Return a multiple of the straight line, which no path is shorter than."""
+    number = check_positive(name, value)
+    if number < 1:
+        raise InputError(
+            f"Invalid {name} {value!r}. No way is shorter than the straight line: it must be 1 or more."
+        )
+    return number
 
 
 @dataclass(frozen=True)
