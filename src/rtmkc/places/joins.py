@@ -1,4 +1,4 @@
-"""Joins: the beat, district or neighbourhood that each place lies in, as a column of its own."""
+"""Joins: the beat, district or neighbourhood that each place lies in, and what kinds of things are around it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,15 +7,19 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from scipy.special import rel_entr
 
 from rtmkc.checks import check_columns
 from rtmkc.errors import InputError
 from rtmkc.inputs.columns import loose
 from rtmkc.inputs.layers import Layer, as_layer
+from rtmkc.units import parse_length
 
 LEAST_SHARE = 0.25
 """A further area is named if it holds at least this share of a line or an area."""
 SEVERAL = "; "
+FEWEST = 5
+"""Things of a kind around a place before the kind can stand out there."""
 _LABEL_WORDS = (
     "name", "beat", "district", "dist", "division", "ward", "sector", "precinct", "zip", "postal", "tract",
     "label", "number", "code", "id",
@@ -108,6 +112,86 @@ def name_places(
     first = np.full(len(places), len(frame))
     np.minimum.at(first, place, area)
     return np.asarray(labels[first])
+
+
+def kinds_around(
+    places: gpd.GeoDataFrame, things: Any, column: str, *, within: float | str = "75 m"
+) -> pd.DataFrame:
+    """Return which kind of things is most common around each place, and which stands out against all of them.
+
+    Parameters
+    ----------
+    places : GeoDataFrame
+        Corridors, hot spots or other places, in a projected system in metres.
+    things : Layer, GeoDataFrame or path
+        Parcels with a land use, licences with a type ...; those without a kind are left out.
+    column : str
+        Their kind.
+    within : float or str
+        How near to a place a thing counts: metres, or a text with a unit.
+
+    Returns
+    -------
+    DataFrame, shape (n_places, 6)
+        With the index of `places`: n (things around it), common and common_share (the most common kind, and its part
+        of n), outstanding, outstanding_share and multiple (the kind that stands out, its part of n, and how many
+        times its part of all things that is). Empty text and NaN where there is none.
+
+    Raises
+    ------
+    InputError
+        If the places are not in metres, or the things have no such column, or no kinds in it.
+
+    Notes
+    -----
+    The kind that stands out is the one, of those with at least 5 things around the place and a share s above its share
+    u of all, with the largest ``s ln(s / u) + (1 - s) ln((1 - s) / (1 - u))``: much more than usual, and much of it.
+    The largest multiple alone would always be of something rare.
+
+    Examples
+    --------
+    >>> from shapely import LineString, Point
+    >>> corner = gpd.GeoDataFrame(geometry=[LineString([(0, 0), (100, 0)])], crs=26915)
+    >>> shops = [Point(10 * at, 20) for at in range(6)]
+    >>> homes = [Point(10 * at, 40) for at in range(8)] + [Point(500, 10 * at) for at in range(46)]
+    >>> table = {"use": ["shop"] * len(shops) + ["home"] * len(homes)}
+    >>> around = kinds_around(corner, gpd.GeoDataFrame(table, geometry=shops + homes, crs=26915), "use").iloc[0]
+    >>> f"{around['n']} around: {around['outstanding']}, {around['multiple']:.1f} times its usual share"
+    '14 around: shop, 4.3 times its usual share'
+    """
+    distance = parse_length(within, name="within")
+    if places.crs is None or not places.crs.is_projected:
+        raise InputError("Invalid places: they are not in metres. Use to_crs() with a projected system.")
+    frame = as_layer(things, name="things").to_crs(places.crs).frame
+    check_columns([column], frame.columns.drop(frame.geometry.name), "The layer of things")
+    frame = frame[frame[column].notna()]
+    if len(frame) == 0:
+        raise InputError(f"Invalid things: column {column!r} is empty.")
+    kinds, labels = pd.factorize(frame[column].astype(str), sort=True)
+    usual = np.bincount(kinds) / len(kinds)
+    place, thing = shapely.STRtree(frame.geometry.to_numpy()).query(
+        places.geometry.to_numpy(), predicate="dwithin", distance=distance
+    )
+    count = np.zeros((len(places), len(labels)), dtype=np.int64)
+    np.add.at(count, (place, kinds[thing]), 1)
+    rows = [_mix(one, usual, labels.to_numpy()) for one in count]
+    columns = ["n", "common", "common_share", "outstanding", "outstanding_share", "multiple"]
+    return pd.DataFrame(rows, columns=columns, index=places.index)
+
+
+def _mix(count: np.ndarray, usual: np.ndarray, labels: np.ndarray) -> tuple[Any, ...]:
+    n = int(count.sum())
+    if n == 0:
+        return 0, "", np.nan, "", np.nan, np.nan
+    share = count / n
+    common = int(np.argmax(count))
+    said = (n, labels[common], share[common])
+    may = (count >= FEWEST) & (share > usual)
+    if not may.any():
+        return (*said, "", np.nan, np.nan)
+    gain = np.where(may, rel_entr(share, usual) + rel_entr(1 - share, 1 - usual), -np.inf)
+    most = int(np.argmax(gain))
+    return (*said, labels[most], share[most], share[most] / usual[most])
 
 
 def _largest_parts(shapes: np.ndarray, areas: np.ndarray, labels: np.ndarray) -> np.ndarray:
