@@ -95,8 +95,12 @@ def _rows(
         ):
             nodes = nodes[::-1]
         ends = [
-            end_words(risk, node, name) if blocks.labels is None else str(blocks.labels[block])
-            for node in nodes
+            end_words(
+                risk, node, name, is_inside=np.hypot(*(place - risk.network.place(node))) > 2 * tolerance
+            )
+            if blocks.labels is None
+            else str(blocks.labels[block])
+            for node, place in zip(nodes, shapely.get_coordinates(part)[[0, -1]], strict=True)
         ]
         length, expected = float(shapely.length(part)), float(risk.expected[block] * share)
         rows.append(
@@ -128,13 +132,10 @@ def _blocks_along(
     blocks = risk.blocks
     band = shapely.buffer(line, tolerance)
     near = np.sort(blocks.tree.query(band, predicate="intersects"))
-    # side streets touch the band at their corner only
-    part = shapely.intersection(blocks.geometry[near], band)
-    length = shapely.length(part)
-    runs_along = (length > 4 * tolerance) | (length > 0.9 * blocks.length_m[near])
+    part = np.array([_between_ends(block, line, tolerance) for block in blocks.geometry[near]], dtype=object)
+    # side streets, however sharp their angle, leave the band
+    runs_along = shapely.covered_by(part, band) & (shapely.length(part) > 0)
     near, part = near[runs_along], part[runs_along]
-    is_whole = shapely.length(part) > blocks.length_m[near] - 2.5 * tolerance
-    part[is_whole] = blocks.geometry[near[is_whole]]
     middle = shapely.line_interpolate_point(part, 0.5, normalized=True)
     order = np.argsort(shapely.line_locate_point(line, middle), kind="stable")
     near, part = near[order], part[order]
@@ -142,3 +143,19 @@ def _blocks_along(
     backwards = np.greater(*ends)
     part[backwards] = shapely.reverse(part[backwards])
     return near, part
+
+
+def _between_ends(
+    block: shapely.LineString, line: shapely.LineString, tolerance: float
+) -> shapely.LineString:
+    """Return a block, cut where a line ends inside it."""
+    cuts = [
+        float(block.project(end))
+        for end in (shapely.get_point(line, 0), shapely.get_point(line, -1))
+        if block.dwithin(end, tolerance)
+    ]
+    cuts = sorted(cut for cut in cuts if 2 * tolerance < cut < block.length - 2 * tolerance)
+    if len(cuts) == 1:
+        goes_on_at_tail = line.dwithin(shapely.get_point(block, 0), tolerance)
+        cuts = [0.0, *cuts] if goes_on_at_tail else [*cuts, block.length]
+    return shapely.ops.substring(block, *cuts) if cuts else block
