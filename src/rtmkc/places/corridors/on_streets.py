@@ -80,7 +80,7 @@ def _row(at: int, found: FoundPaths, risk: StreetRisk, selection: Selection) -> 
     lower, upper = risk.interval(path.blocks, path.shares)
     stops = why_not_longer(
         path, search, kind, worth._replace(is_open=found.open_then[at]),
-        price=price if selection.objective == "excess" else None,
+        expected=expected, price=price if selection.objective == "excess" else None,
     )  # fmt: skip
     in_order = stops[:: -1 if row["is_reversed"] else 1]
     reasons = zip((row["from_street"], row["to_street"]), in_order, strict=True)
