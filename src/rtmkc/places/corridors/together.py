@@ -1,5 +1,6 @@
 """Corridors that are chosen together: candidates for the best set under a city's rules."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -77,11 +78,13 @@ def best_together(
     members = [path.blocks for path in paths]
     values = np.array([path.value for path in paths])
     costs = np.array([path.total(selection.costs) for path in paths])
+    whole = not selection.search.family.anywhere  # else a path may end before the block that is near another
+    own = members if whole else [np.array([number]) for number in range(len(paths))]
     portfolio = choose_together(
         values,
         members,
         k=selection.k,
-        conflicts=conflict_pairs(blocks.geometry, members, selection.separation),
+        conflicts=conflict_pairs(blocks.geometry if whole else lines, own, selection.separation),
         costs=costs if rules.budget is not None else None,
         budget=rules.budget,
         quotas=rules.quotas(lines),
@@ -108,7 +111,7 @@ def _candidates(selection: Selection, rules: PreparedRules, kind: int, worth: Wo
             dear = worth._replace(value=worth.value - price * top / rules.budget * selection.costs)
             paths += _worth_most(search, kind, dear, MOST_CANDIDATES // 5)[0]
     paths += _of_places(selection, rules, kind, worth)
-    unique = {(*sorted(path.blocks), round(path.last_share, 9)): _valued(path, worth) for path in paths}
+    unique = {(*path.arcs.tolist(), round(path.last_share, 9)): _valued(path, worth) for path in paths}
     return _Candidates(tuple(unique.values()), floor)
 
 
@@ -128,7 +131,8 @@ def _worth_most(search: PathSearch, kind: int, worth: Worth, most: int) -> tuple
         floor = high
     else:
         floor = -np.inf
-    return list(search.all(kind, worth, floor=floor)), floor
+    # where more than that are worth the same, the rest of them is left out
+    return list(itertools.islice(search.all(kind, worth, floor=floor), most)), floor
 
 
 def _of_places(selection: Selection, rules: PreparedRules, kind: int, worth: Worth) -> list[StreetPath]:
@@ -185,8 +189,10 @@ def _runner_up(path: StreetPath, paths: Sequence[StreetPath], order: np.ndarray)
 def _open_then(selection: Selection, chosen: Sequence[StreetPath]) -> tuple[np.ndarray, ...]:
     """What was open to each corridor, given all the others."""
     search = selection.search
+    apart = selection.separation
+    apart = selection.separation
     closed = [
-        search.blocks.nearer_than(max(selection.separation, 1e-3), path.line(search.blocks))
+        search.blocks.nearer_than(apart, path.line(search.blocks)) if apart > 0 else path.blocks
         for path in chosen
     ]
     opened = []
