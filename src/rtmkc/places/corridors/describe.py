@@ -101,7 +101,7 @@ def end_words(risk: StreetRisk, node: int, name: str | None, *, is_inside: bool 
     if name is not None:
         found = network.cross_street(node, name)
     elif others := network.names_at(node):
-        found = others[0]
+        found = min(others)  # whatever the order of the rows
     else:
         found = "{:.4f}, {:.4f}".format(*_in_degrees(network.place(node), risk.terrain.grid))
     return f"short of {found}" if is_inside else found

@@ -21,6 +21,7 @@ def find_on_cells(
     wish: Wish,
     limits: Limits,
     *,
+    by: str = "expected",
     areas: Any = None,
     area_name: str | None = None,
     addresses: Any = None,
@@ -30,6 +31,12 @@ def find_on_cells(
         raise InputError(
             "Invalid rules. Corridors of cells cannot be chosen together; give streets, or streets_from_addresses()."
         )
+    for name, asked, only in (("objective", wish.objective, "excess"), ("by", by, "expected")):
+        if asked != only:
+            raise InputError(
+                f"Invalid {name} {asked!r}. Corridors of cells are chosen by {only!r} only; give streets, or "
+                "streets_from_addresses()."
+            )
     grid, family = terrain.grid, wish.family
     expected = terrain.cells["expected"].to_numpy(dtype=float)
     price = reference_price(expected, np.ones(grid.n_cells))
@@ -66,8 +73,13 @@ def find_on_cells(
         f"incidents above {price:.3g} a cell of {format_length(grid.cell_size)} {horizon_words(terrain)} "
         "(the 80th percentile of the cells)"
     )
-    notes = [
-        "No streets given: corridors are chains of cells, not streets; check them on a map.",
-        *(limits.treated.notes if limits.treated else ()),
-    ]
+    notes = ["No streets given: corridors are chains of cells, not streets; check them on a map."]
+    if past := limits.treated:
+        notes += past.notes
+        if len(past.fading) and past.fade > 0:
+            notes.append(
+                "Without streets no cell counts less, however lately a corridor near it was treated."
+            )
+    if wish.replicates or wish.resamples:
+        notes.append("Scan tests, rank stability and optimism need streets, and are left empty.")
     return finish(rows, terrain, wish, best_of, notes, multiple_of="the average cell")

@@ -145,7 +145,9 @@ def find_corridors(
     )  # fmt: skip
     limits = Limits.of(terrain, exclude, treated, today, rules, together)
     if streets is None:
-        return find_on_cells(terrain, wish, limits, areas=areas, area_name=area_name, addresses=addresses)
+        return find_on_cells(
+            terrain, wish, limits, by=by, areas=areas, area_name=area_name, addresses=addresses
+        )
     cost = limits.rules.cost_column if limits.rules else None
     risk = StreetRisk.of(terrain, streets, name=name, road_class=road_class, cost=cost, by=by)
     return find_on_streets(risk, wish, limits, progress)
