@@ -89,10 +89,8 @@ def _rows(
         street = blocks.street[block]
         name = str(blocks.names[street]) if street >= 0 else None
         nodes = (int(blocks.tail[block]), int(blocks.head[block]))
-        begin = shapely.get_coordinates(part)[0]
-        if np.hypot(*(begin - risk.network.place(nodes[0]))) > np.hypot(
-            *(begin - risk.network.place(nodes[1]))
-        ):
+        begin, end = (blocks.geometry[block].project(shapely.get_point(part, at)) for at in (0, -1))
+        if begin > end:
             nodes = nodes[::-1]
         ends = [
             end_words(
