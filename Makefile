@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 DEV := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types placebo planted large clean
+.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types placebo planted corridors large clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -73,6 +73,10 @@ placebo: $(STAMP) ## corridors in cities where nothing is done; twenty minutes, 
 planted: $(STAMP) ## planted corridors, and those of the sample; ten minutes, and can be resumed
 	$(BIN)/python benchmarks/planted_corridors.py
 	$(BIN)/python benchmarks/corridor_studies_page.py
+
+corridors: $(STAMP) ## speed on a real network, and the corridors of Kansas City; needs RTMKC_DATA; ten minutes
+	$(BIN)/python benchmarks/corridor_speed.py
+	$(BIN)/python benchmarks/corridors_kansas_city.py
 
 large: $(STAMP) ## read five million made-up rows: seconds and memory
 	$(BIN)/python benchmarks/large_csv.py

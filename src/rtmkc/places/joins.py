@@ -20,6 +20,8 @@ LEAST_SHARE = 0.25
 SEVERAL = "; "
 FEWEST = 5
 """Things of a kind around a place before the kind can stand out there."""
+LEAST_MULTIPLE = 1.5
+"""And its share there against its share of all."""
 _LABEL_WORDS = (
     "name", "beat", "district", "dist", "division", "ward", "sector", "precinct", "zip", "postal", "tract",
     "label", "number", "code", "id",
@@ -144,8 +146,8 @@ def kinds_around(
 
     Notes
     -----
-    The kind that stands out is the one, of those with at least 5 things around the place and a share s above its share
-    u of all, with the largest ``s ln(s / u) + (1 - s) ln((1 - s) / (1 - u))``: much more than usual, and much of it.
+    The kind that stands out is the one, of those with at least 5 things around the place and a share s of at least 1.5
+    times its share u of all, with the largest ``s ln(s / u) + (1 - s) ln((1 - s) / (1 - u))``: much more than usual, and much of it.
     The largest multiple alone would always be of something rare.
 
     Examples
@@ -186,7 +188,7 @@ def _mix(count: np.ndarray, usual: np.ndarray, labels: np.ndarray) -> tuple[Any,
     share = count / n
     common = int(np.argmax(count))
     said = (n, labels[common], share[common])
-    may = (count >= FEWEST) & (share > usual)
+    may = (count >= FEWEST) & (share >= LEAST_MULTIPLE * usual)
     if not may.any():
         return (*said, "", np.nan, np.nan)
     gain = np.where(may, rel_entr(share, usual) + rel_entr(1 - share, 1 - usual), -np.inf)
