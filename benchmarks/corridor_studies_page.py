@@ -178,6 +178,12 @@ def planted_table(cities: Rows) -> str:
     return table(heads, rows)
 
 
+def _counted(cities: Rows) -> str:
+    """Return the multiple of the typical street that the planted stretch has in the search of the true cells."""
+    found = [one["truth"]["city_multiple"] for one in cities if one["truth"]["rank"]]
+    return f"{np.mean(found):.1f}"
+
+
 def sample_tables(sample: dict[str, Any]) -> tuple[str, str]:
     """Return the truly best corridors of the sample, and those that were found."""
     best = [
@@ -240,6 +246,8 @@ def render(rounds: Rows, cities: Rows, sample: dict[str, Any], broken: Sequence[
         weaker=planted_table(weak),
         multiple=f"{PROMISED:g}",
         weak=f"{WEAKER:g}",
+        counted=_counted(strong),
+        counted_weak=_counted(weak),
         on_it=f"{np.mean([one['on_it'] for one in strong]):.0f}",
         history=f"{np.mean([one['history'] for one in strong]):,.0f}",
         shortest=f"{planted.LENGTHS[0]:,.0f}",
@@ -318,7 +326,7 @@ allocated in the same way, so that changes compare like with like; the number of
 
 {n_cities} cities of {small.side} streets either way, about {small.incidents:,.0f} incidents in 90 days, {years} years of history ({history} incidents in the mean). In each, a
 stretch of one street, {shortest} to {longest} m long and anywhere, has {multiple} times the incidents a metre of the city's mean street ({on_it} in the mean);
-patches of noise (variance {small.patch_variance:g}, range {small.patch_range:g} m, as in the sample) and single blocks make other places bad. Seeds take turns: places of a known factor
+as the search counts, that is {counted} times the typical street; patches of noise (variance {small.patch_variance:g}, range {small.patch_range:g} m, as in the sample) and single blocks make other places bad. Seeds take turns: places of a known factor
 lie along it; they explain part of it; or nothing that is measured does, and history alone can tell.
 
 Found means: one of the first five corridors runs along at least half of it. Without streets, half of it lies within one and a half cells of a
@@ -326,7 +334,7 @@ chain of cells. Required: found in at least 90 % of cities, with streets.
 
 {planted}
 
-With {weak} times the mean instead:
+With {weak} times the mean instead ({counted_weak} times the typical street as the search counts):
 
 {weaker}
 

@@ -36,8 +36,7 @@ TOP = 5
 YEARS = 2
 MULTIPLES = {6.0: N_CITIES, 4.0: 120}
 """The planted stretch has so many times the incidents a metre of the city's mean street, in so many cities. Promised is the
-first; of the other it is shown how much is missed. As the search counts, a street sharing its cells with the streets around,
-six times the mean is about three and a half times the typical street."""
+first; of the other it is shown how much is missed. The search counts less of it, as a street shares its cells with others."""
 LENGTHS = (1000.0, 1500.0)
 """Bounds of its length, metres."""
 FOUND = 0.5
@@ -131,6 +130,7 @@ def judge(corridors: gpd.GeoDataFrame, cover: Callable[[shapely.Geometry], float
     return {
         "rank": ranks[0] if ranks else None,
         "covered": max(covers, default=0.0),
+        "city_multiple": float(corridors["city_multiple"].iloc[ranks[0] - 1]) if ranks else None,
         "lengths_m": [float(length) for length in corridors["length_m"]],
     }
 

@@ -59,6 +59,17 @@ def test_history_ends_where_the_90_days_begin(studies, small):
     assert city.after.sum() == city.after_on.sum()
 
 
+def test_incidents_are_as_concentrated_as_in_real_cities(studies):
+    """Half of a year's incidents lie on 2.1 to 6.0 % of the blocks (Weisburd 2015), and there are about 1,000 in 90 days."""
+    cities, placebo, *_ = studies
+    city = cities.draw_city(placebo.LAW, 900_001, years=1)
+    lines = city.streets.geometry.to_numpy()
+    block = shapely.STRtree(lines).nearest(city.incidents.geometry.to_numpy())
+    counts = np.sort(np.bincount(block, minlength=len(lines)))[::-1]
+    assert 0.021 <= (counts.cumsum() < counts.sum() / 2).mean() <= 0.060
+    assert city.rate.sum() == pytest.approx(1000, rel=0.15)
+
+
 def test_streets_are_one_line_a_block(studies):
     """Blocks are 90 to 160 m long but for diagonals, lines meet only at their ends, and every street is named."""
     streets = studies[0].lay_streets(np.random.default_rng(1), 14)
@@ -129,9 +140,12 @@ def test_cover_is_the_share_of_the_planted_length(studies):
     lines = shapely.linestrings([[[0, 0], [100, 0]], [[100, 0], [200, 0]], [[200, 0], [300, 0]]])
     bent = shapely.LineString([(100, 0), (300, 0), (300, 500)])
     across = shapely.LineString([(150, -200), (150, 200)])
-    table = gpd.GeoDataFrame({"length_m": [400.0, 700.0]}, geometry=[across, bent])
+    table = gpd.GeoDataFrame(
+        {"length_m": [400.0, 700.0], "city_multiple": [4.0, 3.0]}, geometry=[across, bent]
+    )
     judged = planted.judge(table, lambda line: planted.covered(lines, line))
     assert judged["rank"] == 2
+    assert judged["city_multiple"] == 3.0
     assert judged["covered"] == pytest.approx(2 / 3)
     # within 50 m of the line across: 100 of 300 m
     assert planted.covered_nearby(lines, across, 50.0) == pytest.approx(1 / 3, rel=1e-3)
