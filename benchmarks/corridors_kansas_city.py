@@ -24,6 +24,7 @@ import shapely
 from page import made_by, table
 
 import rtmkc as rtm
+from rtmkc.places.corridors.seams import best_seams
 from rtmkc.places.joins import kinds_around
 from rtmkc.storage import write_text
 
@@ -32,7 +33,7 @@ PAGE = HERE.parent / "docs" / "reference" / "corridors-kansas-city.md"
 STUDY = HERE / "studies" / "kansas_city_2017.toml"
 TERRAINS = Path("real-results") / "corridors"
 HEADQUARTERS = (39.10091, -94.57733)
-"""Latitude and longitude that the file gives to incidents at 1125 Locust Street, the police headquarters."""
+"""Latitude and longitude of the 1100 block of Locust Street, where the police headquarters stands (no. 1125)."""
 WITHIN = "75 m"
 UTM = "EPSG:26915"
 STREETS = {
@@ -335,7 +336,7 @@ def main() -> int:
                 odd_address(at_headquarters(data, addresses), seams, terrain), "",
                 seam_table(seams_without, cleaned, parcels), "",
                 meaning(seams_without, cleaned), "",
-                ADDRESSES, parsed_table(addresses), "", *(f"- {note}" for note in streets.attrs["notes"]), "",
+                ADDRESSES, thin_words(seams_without, addresses), "", parsed_table(addresses), "", *(f"- {note}" for note in streets.attrs["notes"]), "",
                 street_table(addresses, streets), "", order_words(addresses, streets), "",
                 "## Corridors along streets made of addresses", "", corridors.attrs["statement"], "",
                 street_corridors(corridors), "", *(f"- {note}" for note in corridors.attrs["notes"]), "",
@@ -369,6 +370,25 @@ comma the addresses along it. *Expected* is for {terrain.horizon}, with a 90 % i
 """
 
 
+def half_price(expected: np.ndarray) -> float:
+    """Return what a cell has at least, of those richest cells that have half of all that is expected.
+
+    >>> half_price(np.array([1.0, 1.0, 2.0, 4.0]))
+    4.0
+    """
+    richest = np.sort(expected)[::-1]
+    return float(richest[np.searchsorted(np.cumsum(richest), richest.sum() / 2)])
+
+
+def covered_stretches(seams: gpd.GeoDataFrame, addresses: gpd.GeoDataFrame) -> list[int]:
+    """Return along how many stretches of 50 m of each seam there is any address within 75 m."""
+    points = addresses.geometry.to_crs(seams.crs).to_numpy()
+    return [
+        len(np.unique(shapely.line_locate_point(seam, points[shapely.dwithin(points, seam, 75.0)]) // 50.0))
+        for seam in seams.geometry
+    ]
+
+
 def odd_address(found: dict[str, Any], seams: gpd.GeoDataFrame, terrain: rtm.RiskTerrain) -> str:
     """Return what is wrong with the incidents at one address, and which seam is there because of it."""
     place = (
@@ -381,7 +401,7 @@ def odd_address(found: dict[str, Any], seams: gpd.GeoDataFrame, terrain: rtm.Ris
     first_words += "".join(f"Seam {rank} above goes through it." for rank in near["rank"])
     return f"""## One address is not a place of violence
 
-{found["incidents"]} of the incidents lie on one point at 1125 Locust Street, the police headquarters: {found["homicides"]} of the {found["all_homicides"]} homicides of the year among
+{found["incidents"]} of the incidents lie on one point in the 1100 block of Locust Street, where the police headquarters stands: {found["homicides"]} of the {found["all_homicides"]} homicides of the year among
 them, and {found["office"]} of the {found["incidents"]} between 8 and 18:59 (of all incidents {found["office_share"]:.0%}). In the list of homicides of 2015,
 {found["listed"]} of {found["all_listed"]} have the address "1100 LOCUST ST". It looks as if cases were filed there whose place is not given. {first_words} `dominant_places` does not name it by its defaults, as it has less than 2 % of the incidents. Left out with
 `exclude_places = [{list(HEADQUARTERS)}]` under `[incidents]`, and everything fitted again:
@@ -405,12 +425,17 @@ def meaning(seams: gpd.GeoDataFrame, terrain: rtm.RiskTerrain) -> str:
         "by way of cells that had nothing (columns on its first cells, and on cells without any incident)."
     )
     if 2 * n_long >= len(seams):
-        price = float(expected.quantile(0.8))
+        price, dear = float(expected.quantile(0.8)), half_price(expected.to_numpy())
         mean = float(np.mean([cells_of(seam, terrain)["expected"].mean() for seam in seams.geometry]))
+        dearer = best_seams(
+            terrain.grid, expected.to_numpy(), k=len(seams), shortest=500.0, longest=longest, separation=300.0, price=dear
+        )  # fmt: skip
+        lengths = [seam.length_m for seam in dearer]
         cannot += (
-            f" {n_long} of {len(seams)} are as long as allowed ({longest:,.0f} m, less two cells at most): four fifths of the cells of this wide city have next to "
-            f"no violence, so the price of a cell ({price:.4f} expected) is {price / mean:.1%} of what cells of a seam have, and length costs nothing. "
-            "Lower `max_length` to what a team can walk, or give streets."
+            f" {n_long} of {len(seams)} are as long as allowed ({longest:,.0f} m, less two cells at most): at every step a seam may take any of three "
+            f"neighbours, so that to go on nearly always pays. The price of a cell ({price:.4f} expected) is {price / mean:.1%} of what cells of these seams have, "
+            f"and is not the reason: at {dear / price:.0f} times as much (half of all incidents are expected in cells above that) they would be "
+            f"{min(lengths):,.0f} to {max(lengths):,.0f} m long. Lower `max_length` to what a team can walk, or give streets."
         )
     places = (
         "Incidents are those that were reported, at the place and hour of the report. A point with many at a hospital may be where they were told and "
@@ -425,9 +450,18 @@ ADDRESSES = """## Addresses of hundred blocks
 the raw sample of 311 requests, the raw sample of pothole requests (its end is cut off inside a record, which is left out;
 `read_layer` refuses such a file), and the homicides of 2015. The large files have none: `kc311_central_2007_2020`,
 `kc311_potholes_citywide`, `kcpd_crime_2017_geocoded` and the parcels give coordinates without an address. So this shows that real addresses
-are read and drawn; it is far too little for a street map, or for names of seams: "mostly" in the tables above means along most of the stretches that have any
-address at all. With the city's full 311 file it would be enough.
+are read and drawn; it is far too little for a street map. With the city's full 311 file it would be enough.
 """
+
+
+def thin_words(seams: gpd.GeoDataFrame, addresses: gpd.GeoDataFrame) -> str:
+    """Return how little the names of seams rest on."""
+    covered = covered_stretches(seams, addresses)
+    in_all = round(seams["length_m"].mean() / 50)
+    return (
+        f"Names of seams rest on little here: of about {in_all} stretches of 50 m, seams 1 to {len(seams)} without the headquarters have addresses along "
+        f'{", ".join(map(str, covered))}. "Mostly" in their names means along most of those that have any.'
+    )
 
 
 def order_words(addresses: gpd.GeoDataFrame, streets: gpd.GeoDataFrame) -> str:

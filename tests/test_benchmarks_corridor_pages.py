@@ -205,6 +205,20 @@ def test_a_street_without_neighbouring_blocks_is_said_to_have_no_line(kansas):
     assert "no two blocks near each other" in lines["Independence Avenue"]
 
 
+def test_stretches_with_addresses_are_counted_once(kansas):
+    """Of a seam of 200 m, three addresses in two stretches of 50 m are near; one is farther than 75 m away."""
+    seam = gpd.GeoDataFrame(geometry=[shapely.LineString([(100, 100), (300, 100)])], crs=26915)
+    addresses = addresses_in({"1": (110, 120), "2": (140, 40), "3": (290, 170), "4": (200, 180)})
+    assert kansas.covered_stretches(seam, addresses) == [2]
+
+
+def test_half_of_what_is_expected_lies_in_cells_of_that_price(kansas):
+    """The richest cells down to the price have half of all, and without the last of them less than half."""
+    expected = np.random.default_rng(2).lognormal(size=1000)
+    price = kansas.half_price(expected)
+    assert expected[expected >= price].sum() >= expected.sum() / 2 > expected[expected > price].sum()
+
+
 def test_kinds_around_are_those_counted_one_by_one():
     """Numbers, shares and multiples agree with a loop over distances; what stands out has the largest divergence."""
     random = np.random.default_rng(3)
