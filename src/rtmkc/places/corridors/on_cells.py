@@ -10,7 +10,7 @@ from rtmkc.places.corridors.address_streets import name_by_addresses
 from rtmkc.places.corridors.describe import SeamNames, row_of_seam
 from rtmkc.places.corridors.paths import reference_price
 from rtmkc.places.corridors.risk import cells_interval
-from rtmkc.places.corridors.seams import best_seams
+from rtmkc.places.corridors.seams import Seam, best_seams
 from rtmkc.places.corridors.tables import detectable_percent, finish, horizon_words
 from rtmkc.places.corridors.wishes import Limits, Wish
 from rtmkc.units import format_length
@@ -40,10 +40,19 @@ def find_on_cells(
     grid, family = terrain.grid, wish.family
     expected = terrain.cells["expected"].to_numpy(dtype=float)
     price = reference_price(expected, np.ones(grid.n_cells))
-    found = best_seams(
-        grid, expected, k=wish.k, shortest=family.shortest, longest=family.longest, separation=wish.separation,
-        price=price, excluded=limits.excluded,
-    )  # fmt: skip
+
+    def seams(risk: np.ndarray, price: float, k: int) -> tuple[Seam, ...]:
+        return best_seams(
+            grid, risk, k=k, shortest=family.shortest, longest=family.longest, separation=wish.separation,
+            price=price, excluded=limits.excluded,
+        )  # fmt: skip
+
+    found = seams(expected, price, wish.k)
+    if not found and not seams(np.ones(grid.n_cells), 0.0, 1):
+        raise InputError(
+            f"Invalid min_length {format_length(family.shortest)}. No chain of cells that is not excluded is "
+            f"{wish.bounds}; lower min_length, or exclude less."
+        )
     count = terrain.cells["count"].to_numpy(dtype=float)
     names = SeamNames.of_areas(areas, area_name, grid) if areas is not None else None
     mean = expected.mean()

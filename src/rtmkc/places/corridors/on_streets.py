@@ -33,10 +33,11 @@ def find_on_streets(
     search, expected = selection.search, risk.expected
     found, portfolio = _choose(selection, risk, limits, progress)
     if found.n_looked_at == 0:
+        closed = not selection.is_open[selection.is_inside].all()
         raise InputError(
             f"Invalid min_length {format_length(search.family.shortest)}. No path of the streets given is {wish.bounds} "
-            f"with {_turn_words(search.family.max_turns)}; lower min_length, allow more turns, or check that the lines "
-            "meet."
+            f"with {_turn_words(search.family.max_turns)}; lower min_length, allow more turns, or "
+            f"{'exclude less' if closed else 'check that the lines meet'}."
         )
     price = selection.price(expected)
     tests = _tests(found, risk, selection, wish, progress)
