@@ -344,6 +344,7 @@ a gamma multiplier of its own (shape 0.5), known by a year of incidents drawn fr
 AFTER = """*Paths* are all stretches of 500 to 2,500 m from corner to corner with so many turns: the search looks at each. *Allocation* splits the risk
 of cells among streets; *search* is all the rest, with names, intervals and reasons. A scan test draws 199 cities under each of two nulls and
 searches each; 100 resamples search 200 times for the ten best; *together* is proved by a mixed-integer program.
+Where the clock is well above the processor, the machine had other work to do.
 """
 
 if __name__ == "__main__":
