@@ -64,16 +64,16 @@ def _reason(
         room = family.longest + MICROMETRE - path.length_m
         # as much of a block as there is room for, if one end may lie inside a block and the other does not
         part = min(room / length, 1.0) if family.anywhere and path.last_share == 1.0 else 1.0
-        if not worth.is_open[block]:
+        if used + graph.next_turns[at] > family.max_turns:
+            reasons["turn"] = (
+                "to go on would be another turn" if family.max_turns else "to go on would be a turn"
+            )
+        elif not worth.is_open[block]:
             reasons["closed"] = (
                 "the next block is left out, or too near to what is left out or to a better corridor"
             )
         elif int(graph.head[after]) in on_path:
             reasons["loop"] = "the next block leads back to it"
-        elif used + graph.next_turns[at] > family.max_turns:
-            reasons["turn"] = (
-                "to go on would be another turn" if family.max_turns else "to go on would be a turn"
-            )
         elif part * length > room or part * length <= 2 * MICROMETRE:
             reasons["length"] = f"with the next block it would be longer than {format_length(family.longest)}"
         elif family.one_name > 0 and (
@@ -92,10 +92,11 @@ def _reason(
                 )
     if best > EQUAL * max(abs(path.value), 1.0):
         return "the next block would add to it, but the rules for all corridors together leave no room for it"
-    for reason in ("worth", "length", "turn", "name", "closed", "loop"):
+    # what stops it straight on comes before side streets, which are one turn too many
+    for reason in ("worth", "length", "name", "closed", "loop", "turn"):
         if reason in reasons:
             return reasons[reason]
-    return "the street ends there"
+    return "the street ends there" if search.blocks.labels is None else "no address follows there"
 
 
 def _worth_words(worth: float, expected: float, length: float, price: float | None) -> str:
