@@ -37,6 +37,7 @@ _HOME = {
     "load": "rtmkc.model.saving",
     "find_hotspots": "rtmkc.places.hotspots",
     "join_areas": "rtmkc.places.joins",
+    "kinds_around": "rtmkc.places.joins",
     "score": "rtmkc.places.scoring",
     "explain": "rtmkc.places.scoring",
     "validate": "rtmkc.evidence.validation",

@@ -16,6 +16,8 @@ from rtmkc.places.corridors.hundred_blocks import MOST_HUNDREDS, REACH_M, SAME_P
 from rtmkc.units import parse_length
 
 _NEAR_ZERO = 200
+LEAST_NAMED = 0.25
+"""A line is mostly along a street if that has addresses along this share of it: one of every other house is enough."""
 _BIN_M = 50.0
 
 
@@ -106,7 +108,8 @@ def name_by_addresses(lines: Any, addresses: Any, *, within: float | str = "75 m
     -------
     list of str or None
         "mostly 3400-3900 Independence Avenue" where one street has addresses along half the line or more, as far as
-        any street has; the two that have most, in order along the line, where none has; None without addresses.
+        any street has; the two that have most, in order along the line, where none has; None without addresses. "In
+        part" where addresses are too few to say more: along less than a quarter of the line.
 
     Notes
     -----
@@ -133,7 +136,8 @@ def name_by_addresses(lines: Any, addresses: Any, *, within: float | str = "75 m
     by_line = dict(list(near.groupby("line")))
     labels = placed.streets["street"].to_numpy()
     return [
-        _name_of_line(by_line[number], labels) if number in by_line else None for number in range(len(shapes))
+        _name_of_line(by_line[number], labels, shapes[number].length) if number in by_line else None
+        for number in range(len(shapes))
     ]
 
 
@@ -253,7 +257,7 @@ def _table(
     return table
 
 
-def _name_of_line(near: pd.DataFrame, labels: np.ndarray) -> str:
+def _name_of_line(near: pd.DataFrame, labels: np.ndarray, length_m: float) -> str:
     """Name a line after the addresses near it: street, hundred_block, at (metres along the line)."""
     near = near.assign(bin=near["at"] // _BIN_M)
     along = near.groupby("street").agg(
@@ -263,7 +267,8 @@ def _name_of_line(near: pd.DataFrame, labels: np.ndarray) -> str:
     along["label"] = labels[along.index]
     along = along.sort_values(["bins", "rows", "label"], ascending=[False, False, True])
     if 2 * along["bins"].iloc[0] >= near["bin"].nunique():
-        return f"mostly {_numbers(along.iloc[0])}"
+        how = "mostly" if along["bins"].iloc[0] >= LEAST_NAMED * length_m / _BIN_M else "in part"
+        return f"{how} {_numbers(along.iloc[0])}"
     return " and ".join(_numbers(row) for _, row in along.head(2).sort_values("at").iterrows())
 
 

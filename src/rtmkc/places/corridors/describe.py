@@ -1,6 +1,7 @@
 """What is said about a corridor: its name and ends, its figures, and what its cells have in common."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,9 @@ def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
     blocks = risk.blocks
     line, arcs = path.line(blocks), path.arcs
     is_reversed = not _runs_east_or_north(line)
+    if blocks.labels is not None:  # numbers rise along a street of addresses
+        numbers = [int(re.sub(r"\D.*", "", str(blocks.labels[path.blocks[at]])) or 0) for at in (0, -1)]
+        is_reversed = numbers[0] > numbers[1] if numbers[0] != numbers[1] else is_reversed
     lengths = blocks.length_m[path.blocks] * path.shares
     names = [str(blocks.names[street]) if street >= 0 else None for street in blocks.street[path.blocks]]
     begin, end = path.ends(blocks)

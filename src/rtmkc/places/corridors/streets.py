@@ -273,7 +273,7 @@ class StreetNetwork:
             share = segments.loc[segments["name"].isna(), "length_m"].sum() / segments["length_m"].sum()
             notes.append(
                 f"{nameless} of {len(segments)} segments ({share:.0%} of the length) have no street name: "
-                "they take their share of the risk, but cannot be part of a named corridor."
+                "they take their share of the risk, and a corridor is named after its part that has a name."
             )
         return cls(segments, places[:, 0], places[:, 1], tuple(notes))
 
