@@ -122,7 +122,7 @@ def find_corridors(
         - p_length, p_factors: scan tests of its incidents; rank_stability, optimism: how sure its place is,
         - runner_up: the best one that shares no block with it; why_not_longer: what stopped it at each end,
         - gap: how far the best possible may lie above it (0: proved best given the earlier ones), and
-        - geometry (LineString).
+        - geometry (LineString, from west to east or south to north; of streets made of addresses, as numbers rise).
 
         ``attrs["statement"]`` says in a sentence what the corridors are the best of, ``attrs["notes"]`` lists what was
         decided on the way, ``attrs["multiple_of"]`` names what city_multiple compares with, ``attrs["search"]`` holds
