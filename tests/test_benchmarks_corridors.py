@@ -248,3 +248,17 @@ def test_the_known_next_corridors_of_the_sample_come_out(studies, sample):
     assert gained <= attainable + 1e-9
     assert sum(one["covered by forecast"]["share"] >= 0.5 for one in sample["best"]) >= 2
     assert all(one["excess"] > 0 for one in sample["forecast"])
+
+
+def test_the_page_is_the_one_of_these_scripts(studies):
+    """The page names command and seeds, says of every promise whether it is kept, and its tables have one width each."""
+    _, placebo, planted, page = studies
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert "make placebo planted" in text
+    assert f"placebo {placebo.FIRST_SEED:,}, planted {planted.FIRST_SEED:,}" in text
+    assert f"{placebo.N_ROUNDS} rounds without any treatment" in text
+    assert f"{planted.N_CITIES} cities of" in text
+    assert ("Every promise is kept" in text) != ("Broken promises" in text)
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            assert len({line.count("|") for line in block.splitlines()}) == 1
