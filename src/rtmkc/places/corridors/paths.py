@@ -230,7 +230,7 @@ class PathSearch:
     >>> search = PathSearch(blocks, PathFamily(150, 250, max_turns=0))
     >>> found = search.best_apart(*worth_of("total", blocks, np.array([1.0, 2.0, 3.0])), k=1, separation=0)
     >>> found.paths[0].blocks, found.paths[0].length_m, found.n_looked_at
-    (array([0, 2]), 200.0, 1)
+    (array([0, 1]), 200.0, 1)
     """
 
     blocks: StreetBlocks
