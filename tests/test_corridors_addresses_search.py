@@ -30,7 +30,12 @@ class Terrain:
     grid: Grid
     cells: pd.DataFrame
     horizon_days: int = 90
-    facts: dict = field(default_factory=lambda: {"where": {"drift": 0.1}, "period_days": 360})
+    facts: dict = field(
+        default_factory=lambda: {
+            "where": {"drift": 0.1, "hot_cells": None, "strengths": [2.0], "history_horizons": 4.0},
+            "period_days": 360,
+        }
+    )
 
 
 def addresses(seed=0, per_block=6, spelling=str.upper):
@@ -61,7 +66,12 @@ def terrain():
     benton = (right < 40) & (up > 9 * BLOCK) & (up < 13 * BLOCK)
     expected = random.gamma(4.0, 0.02, grid.n_cells) + 1.0 * linwood + 0.8 * benton
     cells = pd.DataFrame(
-        {"expected": expected, "count": random.poisson(4 * expected), "rate_sd": expected / 2}
+        {
+            "expected": expected,
+            "count": random.poisson(4 * expected),
+            "rate_sd": expected / 2,
+            "neighbourhood": expected,
+        }
     )
     return Terrain(grid, cells)
 

@@ -48,6 +48,7 @@ def terrain():
     hot = np.exp(-(((grid.eastings - WEST - 500) / 300) ** 2) - ((grid.northings - SOUTH - 300) / 80) ** 2)
     expected = 0.1 + hot + random.gamma(1.0, 0.1, grid.n_cells)
     cells = pd.DataFrame({"expected": expected, "count": random.poisson(4 * expected), "share": grid.share})
+    cells["neighbourhood"] = expected
     cells["rate_sd"], cells["rrs"], cells["f_dumping"] = expected / 2, 1 + hot, hot > 0.5
     return Terrain(grid, cells)
 

@@ -29,7 +29,7 @@ class Terrain:
     horizon_days: int = 90
     facts: dict = field(
         default_factory=lambda: {
-            "where": {"drift": 0.1},
+            "where": {"drift": 0.1, "hot_cells": None, "strengths": [2.0], "history_horizons": 4.0},
             "period": "2023-01-01/2023-12-31",
             "period_days": 365,
         }
@@ -43,7 +43,15 @@ def city(**facts):
     area = StudyArea.from_geometry(shapely.box(WEST, SOUTH, WEST + SIDE, SOUTH + SIDE), crs="EPSG:32615")
     grid = Grid.cover(area, cell_size=60)
     expected = np.random.default_rng(0).gamma(1.0, 0.1, grid.n_cells)
-    cells = pd.DataFrame({"expected": expected, "count": 1, "rate_sd": expected / 2, "share": grid.share})
+    cells = pd.DataFrame(
+        {
+            "expected": expected,
+            "count": 1,
+            "rate_sd": expected / 2,
+            "share": grid.share,
+            "neighbourhood": expected,
+        }
+    )
     terrain = Terrain(grid, cells)
     terrain.facts |= facts
     return terrain
@@ -223,3 +231,24 @@ def test_seams_say_what_they_leave_empty():
     assert table[["p_length", "p_factors", "rank_stability", "optimism"]].isna().all(axis=None)
     assert any("need streets, and are left empty" in note for note in table.attrs["notes"])
     assert any("Without streets no cell counts less" in note for note in table.attrs["notes"])
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [("excess", "worth more than its length"), ("net", "worth more than it costs"), ("total", "any expected incidents")],
+)  # fmt: skip
+def test_nothing_worth_choosing_is_said_in_the_words_of_the_objective(objective, words):
+    """A city without risk has no corridor by any objective, and where few keep apart the note counts them."""
+    rules = CorridorRules(cost_per_km=1.0) if objective == "net" else None
+    quiet = city()
+    quiet.cells["expected"] = 0.0
+    table = find_corridors(quiet, streets(), **SEARCH, objective=objective, rules=rules)
+    assert len(table) == 0
+    assert table.attrs["statement"].endswith(f"{words}.")
+    few = find_corridors(
+        city(), streets(), **SEARCH | {"separation": 700}, objective=objective, rules=rules, k=9
+    )
+    assert 1 <= len(few) < 9
+    assert few.attrs["notes"][-1].startswith(
+        f"{len(few)} of 9 corridors asked for: no other that is far enough from these"
+    )

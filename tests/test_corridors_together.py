@@ -308,7 +308,7 @@ class Terrain:
     horizon_days: int = 90
     facts: dict = field(
         default_factory=lambda: {
-            "where": {"drift": 0.1},
+            "where": {"drift": 0.1, "hot_cells": None, "strengths": [2.0], "history_horizons": 4.0},
             "period": "2023-01-01/2023-12-31",
             "period_days": 365,
         }
@@ -326,7 +326,12 @@ def city():
     hot = np.exp(-(((grid.northings - second) / 80) ** 2)) * (grid.eastings < grid.eastings.mean() + 200)
     expected = random.gamma(2.0, 0.05, grid.n_cells) + 0.4 * hot
     cells = pd.DataFrame(
-        {"expected": expected, "count": random.poisson(expected * 4), "rate_sd": expected / 2}
+        {
+            "expected": expected,
+            "count": random.poisson(expected * 4),
+            "rate_sd": expected / 2,
+            "neighbourhood": expected,
+        }
     )
     return Terrain(grid, cells), streets
 

@@ -28,6 +28,15 @@ def horizon_words(terrain: Any) -> str:
     return f"in {days} days" if days else "in the data"
 
 
+def _worth_it(wish: Wish) -> str:
+    """Say what a stretch must be to be a corridor, after a word like "none"."""
+    return {
+        "excess": "is worth more than its length",
+        "net": "is worth more than it costs",
+        "llr": "has more than its share of the risk",
+    }.get(wish.objective, "has any expected incidents")
+
+
 def finish(
     rows: list[dict[str, Any]],
     terrain: Any,
@@ -41,9 +50,7 @@ def finish(
     """Return the table; `instead` is what a portfolio says of itself."""
     table = describe(rows, terrain)
     if len(table) == 0:
-        statement = (
-            f"No corridor: of {best_of.removeprefix('the best of ')}, none is worth more than its length."
-        )
+        statement = f"No corridor: of {best_of.removeprefix('the best of ')}, none {_worth_it(wish)}."
     else:
         later = (
             ""
@@ -60,7 +67,7 @@ def finish(
         statement = f"{instead} They are of {best_of.removeprefix('the best of ')}."
     elif len(table) < wish.k:
         notes.append(
-            f"{len(table)} of {wish.k} corridors asked for: no more are worth more than their length."
+            f"{len(table)} of {wish.k} corridors asked for: no other that is far enough from these {_worth_it(wish)}."
         )
     table.attrs["statement"] = statement
     table.attrs["notes"] = notes
