@@ -353,6 +353,18 @@ def test_together_through_find_corridors(city):
         assert one.distance(other) >= 120 - 1e-6
 
 
+def test_checks_of_corridors_chosen_together_say_how_they_are_made(city):
+    """Resampled choices do not know the rules, and a note says so; without resamples there is no such note."""
+    terrain, streets = city
+    for resamples in (0, 3):
+        table = find_corridors(terrain, streets, **SEARCH, together=True, resamples=resamples)
+        said = any(
+            "chosen one after the other, without quotas and budget" in note for note in table.attrs["notes"]
+        )
+        assert said is (resamples > 0)
+        assert table["rank_stability"].notna().all() == (resamples > 0)
+
+
 def test_quotas_bring_corridors_where_they_are_asked_for(city):
     """Free, two corridors lie one in each half; two in the east, or none, come out where that is the rule, for less."""
     terrain, streets = city

@@ -52,6 +52,11 @@ def find_on_streets(
         f"{'' if search.family.anywhere else ' from corner to corner'}, {wish.bounds}, by "
         f"{_objective_words(wish.objective, price, risk)}"
     )
+    if portfolio and wish.resamples and rows:
+        notes.append(
+            "Rank stability and optimism are found with corridors chosen one after the other, without quotas and budget: a "
+            "corridor that only a rule brings in is seldom found again."
+        )
     if found.n_given_up:
         notes.append(
             f"From {found.n_given_up} corners there are too many paths to look at all: the result is the best found, and "
