@@ -155,7 +155,7 @@ class City:
     @cached_property
     def allocation(self) -> Allocation:
         """How cells share their incidents out to streets: as `rtm.find_corridors` does it."""
-        return allocate(self.grid, self.network, radius_m=max(150.0, self.grid.cell_size))
+        return allocate(self.grid, self.network)
 
     @cached_property
     def true_cells(self) -> np.ndarray:

@@ -33,7 +33,7 @@ def test_hand_drawn_example():
     """Four cells of 100 m, a street of two pieces along the lower edge, a piece of 50 m up the left edge."""
     grid = square_grid(200, 100)
     network = network_of("LINESTRING (0 0, 200 0)", "LINESTRING (0 150, 0 200)")
-    allocation = allocate(grid, network, radius_m=140, spacing_m=100)
+    allocation = allocate(grid, network, radius_m=140, bandwidth_m=70, spacing_m=100)
     # Middles of the pieces: (50, 0), (150, 0), (0, 175); h = 70 m, 2 h^2 = 9800. Squared distances in range:
     #   upper left  (50, 150): third 3125          upper right (150, 150): none
     #   lower left  (50, 50): 2500, 12500, 18125   lower right (150, 50): 12500, 2500
@@ -50,7 +50,7 @@ def test_hand_drawn_example():
 def test_weights_equal_the_plain_formula():
     """Every weight is the sum of exp(-d^2 / 2 h^2) times length over pieces in range, over the cell's sum."""
     grid, network, _ = random_city(1)
-    allocation = allocate(grid, network, radius_m=150, spacing_m=25)
+    allocation = allocate(grid, network, radius_m=150, bandwidth_m=75, spacing_m=25)
     claims = np.zeros((grid.n_cells, network.n_segments))
     centres = shapely.points(grid.eastings, grid.northings)
     for segment, line in enumerate(network.segments.geometry):

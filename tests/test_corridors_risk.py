@@ -11,7 +11,7 @@ import shapely
 from scipy import optimize, stats
 
 from rtmkc.errors import InputError, NoFactorError
-from rtmkc.places.corridors.risk import SURFACES, StreetRisk, _empirical_bayes
+from rtmkc.places.corridors.risk import SURFACES, StreetRisk, empirical_bayes
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
@@ -30,7 +30,8 @@ class Terrain:
     facts: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.facts = {"where": {"drift": self.drift}, "period_days": self.period_days}
+        where = {"drift": self.drift, "hot_cells": None, "strengths": [2.0], "history_horizons": 4.0}
+        self.facts = {"where": where, "period_days": self.period_days}
 
     def ranking(self, by):
         if not self.has_factors:
@@ -51,6 +52,7 @@ def city(seed=0, **more):
     cells["rrs"] = 1.0 + 2.0 * (random.random(grid.n_cells) < 0.3)
     cells["count"] = random.poisson(expected * random.gamma(2.0, 0.5, grid.n_cells) * 4)
     cells["rate_sd"] = expected * random.uniform(0.3, 1.2, grid.n_cells)
+    cells["neighbourhood"] = expected
     return Terrain(grid, cells, **more)
 
 
@@ -88,13 +90,14 @@ def street_blocks(risk, name):
 def hand_share(terrain, network, name):
     """The part of every cell that a street takes, by the definition: pieces, distances, a kernel."""
     grid = terrain.grid
+    width = 50 / np.sqrt(6)
     claims = {}
     for street, line in zip(network.segments["name"], network.segments.geometry, strict=True):
-        n_pieces = int(np.ceil(line.length / 25 - 1e-9))
+        n_pieces = int(np.ceil(line.length / (width / 2) - 1e-9))
         for piece in range(n_pieces):
             place = line.interpolate((piece + 0.5) / n_pieces, normalized=True)
             away = np.hypot(grid.eastings - place.x, grid.northings - place.y)
-            claim = np.where(away <= 150, np.exp(-(away**2) / (2 * 75**2)), 0) * line.length / n_pieces
+            claim = np.where(away <= 150, np.exp(-(away**2) / (2 * width**2)), 0) * line.length / n_pieces
             claims[street] = claims.get(street, 0) + claim
     total = sum(claims.values())
     return np.divide(claims[name], total, out=np.zeros(grid.n_cells), where=total > 0)
@@ -111,6 +114,10 @@ def test_blocks_and_residual_are_the_cells(terrain, network, by):
     if by != "expected":
         score = (terrain.cells["rrs"] * terrain.cells["share"]).to_numpy()
         surface = score * surface.sum() / score.sum()
+    if by == "empirical_bayes":
+        surface = risk.rates.mean
+    if by == "empirical_bayes":
+        surface = risk.rates.mean
     assert risk.expected.sum() + surface[far].sum() == pytest.approx(
         terrain.cells["expected"].sum(), rel=1e-9
     )
@@ -159,15 +166,15 @@ def test_interval_holds_what_is_drawn_from_its_model_and_no_more(network, drift)
         assert np.abs(np.array([lower, upper]) - ends).max() <= 1
 
 
-def test_interval_of_a_block_corrected_by_its_incidents(network):
-    """With empirical Bayes a corridor's rate is a sum of independent gammas, one a block, each with a drift of its own."""
+def test_interval_of_streets_corrected_by_their_incidents(network):
+    """With empirical Bayes a corridor's rate is a sum of parts of independent gammas, of shape a + y, one a cell."""
     terrain = city(4)
     risk = StreetRisk.of(terrain, network, by="empirical_bayes")
     random = np.random.default_rng(2)
     blocks = street_blocks(risk, "4 St")
-    mean, spread = risk.expected[blocks], np.sqrt(risk.variance[blocks])
-    rates = random.gamma((mean / spread) ** 2, spread**2 / mean, (20_000, len(blocks)))
-    counts = random.poisson((rates * random.gamma(1 / 0.3, 0.3, rates.shape)).sum(axis=1))
+    shape = risk.rates.strength + terrain.cells["count"].to_numpy()
+    rates = random.gamma(shape, risk.rates.mean / shape, (20_000, len(shape)))
+    counts = random.poisson(rates @ risk.cell_weights(blocks))
     ends = np.quantile(counts, [0.05, 0.95])
     assert np.abs(np.array(risk.interval(blocks)) - ends).max() <= 1
 
@@ -182,47 +189,40 @@ def test_no_interval_for_a_score_and_for_nothing(terrain, network, risk):
 def test_empirical_bayes_is_its_formula_with_the_likeliest_shape():
     """Rates are (a + y) / (a / m + t) up to the level, with a where scipy's negative binomial is likeliest."""
     random = np.random.default_rng(5)
-    prior = random.gamma(2.0, 1.0, 400)
-    is_inside = np.arange(400) < 380
-    length = 4.0
-    seen = np.where(
-        is_inside, random.poisson(prior * 0.7 * length * random.gamma(1.5, 1 / 1.5, 400)), 0
-    ).astype(float)
-    rate, variance, statement = _empirical_bayes(prior, seen, is_inside, length, surface="rrs")
-    level = seen.sum() / (prior[is_inside].sum() * length)
-    mean = prior * level  # the score at the level of the incidents seen
+    prior, length = random.gamma(2.0, 1.0, 400), 4.0
+    seen = random.poisson(prior * 0.7 * length * random.gamma(1.5, 1 / 1.5, 400)).astype(float)
+    rates = empirical_bayes(prior, seen, length, surface="rrs")
+    mean = prior * seen.sum() / (prior.sum() * length)  # the score at the level of the incidents seen
 
     def surprise(log_shape):
         shape = np.exp(log_shape)
-        chance = shape / (shape + mean[is_inside] * length)
-        return -stats.nbinom.logpmf(seen[is_inside], shape, chance).sum()
+        return -stats.nbinom.logpmf(seen, shape, shape / (shape + mean * length)).sum()
 
     shape = np.exp(optimize.minimize_scalar(surprise, bracket=(0.0, 1.0)).x)
     assert 1.0 < shape < 2.3
-    formula = np.where(is_inside, (shape + seen) / (shape / mean + length), mean)
-    assert np.allclose(rate, formula * prior.sum() / formula.sum(), rtol=1e-4)
-    assert rate.sum() == pytest.approx(prior.sum())
+    assert rates.strength == pytest.approx(shape, rel=1e-4)
+    formula = (shape + seen) / (shape / mean + length)
+    assert np.allclose(rates.mean, formula * prior.sum() / formula.sum(), rtol=1e-4)
+    assert rates.mean.sum() == pytest.approx(prior.sum())
     # the posterior of a gamma-Poisson rate has shape a + y
-    assert np.allclose(rate[is_inside] ** 2 / variance[is_inside], (shape + seen)[is_inside], rtol=1e-4)
-    assert f"the score is worth {shape:.2g} incidents a block" in statement
+    assert np.allclose((rates.mean / rates.spread) ** 2, shape + seen, rtol=1e-4)
 
 
 def test_a_score_that_says_everything_is_hardly_corrected():
     """Where incidents are Poisson around the score, its correction is small; where the score is silent, it is large."""
     random = np.random.default_rng(6)
-    prior, inside = random.gamma(2.0, 1.0, 500), np.ones(500, dtype=bool)
+    prior = random.gamma(2.0, 1.0, 500)
     right = random.poisson(prior * 4).astype(float)
-    rate, *_ = _empirical_bayes(prior, right, inside, 4.0, surface="rrs")
-    assert np.abs(rate / prior - 1).mean() < 0.1
-    silent, *_ = _empirical_bayes(np.full(500, prior.mean()), right, inside, 4.0, surface="rrs")
-    assert np.corrcoef(silent, prior)[0, 1] > 0.9
+    assert np.abs(empirical_bayes(prior, right, 4.0, surface="rrs").mean / prior - 1).mean() < 0.1
+    silent = empirical_bayes(np.full(500, prior.mean()), right, 4.0, surface="rrs")
+    assert np.corrcoef(silent.mean, prior)[0, 1] > 0.9
 
 
 def test_history_is_never_counted_twice(network):
     """The forecast, which has the incidents in it already, cannot be corrected by them again, whatever calls for it."""
     prior = np.ones(3)
     with pytest.raises(RuntimeError, match="expected carries history"):
-        _empirical_bayes(prior, prior, prior > 0, 1.0, surface="expected")
+        empirical_bayes(prior, prior, 1.0, surface="expected")
     one, other = city(7), city(7)
     other.cells["count"] = one.cells["count"].to_numpy()[::-1].copy()
     for by, changes in (("expected", False), ("rrs", False), ("empirical_bayes", True)):

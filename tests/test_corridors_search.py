@@ -83,15 +83,15 @@ def assert_apart(table, distance, others=()):
 
 
 def test_planted_hot_streets_come_first_with_their_names(terrain, network):
-    """The hot stretches are ranks 1 and 2, with a block more at each end that the 150 m range heats too."""
+    """The hot stretches are ranks 1 and 2: all of 6 St from D Ave with a block more, and all of Q Ave."""
     table = find_corridors(terrain, network, k=3)
     assert list(table.columns) == [*COLUMNS, "geometry"]
     assert table.crs == terrain.grid.crs
     assert table["rank"].tolist() == [1, 2, 3]
     first, second = table.iloc[0], table.iloc[1]
-    assert (first["name"], first["from_street"], first["to_street"]) == ("6 St", "C Ave", "O Ave")
-    assert (second["name"], second["from_street"], second["to_street"]) == ("Q Ave", "9 St", "20 St")
-    assert (first["blocks"], first["length_m"]) == (12, pytest.approx(1440))
+    assert (first["name"], first["from_street"], first["to_street"]) == ("6 St", "D Ave", "O Ave")
+    assert (second["name"], second["from_street"], second["to_street"]) == ("Q Ave", "10 St", "19 St")
+    assert (first["blocks"], first["length_m"]) == (11, pytest.approx(1320))
     assert table.geometry.length.tolist() == pytest.approx(table["length_m"].tolist())
     assert first["top_factors"].startswith("poor lighting")
     assert second["top_factors"].startswith("vacant houses")
@@ -235,7 +235,7 @@ def test_fewer_than_k_are_said(terrain, network):
 def test_streets_without_names_give_corridors_named_by_their_place(terrain):
     """The hot stretches are found without names too; they are called after their middle, and the notes say so."""
     table = find_corridors(terrain, streets().drop(columns="name"), k=2)
-    assert table["length_m"].tolist() == pytest.approx([1440, 1320])
+    assert table["length_m"].tolist() == pytest.approx([1320, 1080])
     assert table["name"].str.match(r"(west-east|south-north) street near 39\.\d{4}, -94\.\d{4}$").all()
     assert "No street has a name: corridors are named by their place." in table.attrs["notes"]
 

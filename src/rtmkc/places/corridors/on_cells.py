@@ -9,7 +9,7 @@ from rtmkc.errors import InputError
 from rtmkc.places.corridors.address_streets import name_by_addresses
 from rtmkc.places.corridors.describe import SeamNames, row_of_seam
 from rtmkc.places.corridors.paths import reference_price
-from rtmkc.places.corridors.risk import cells_interval
+from rtmkc.places.corridors.risk import CellRates
 from rtmkc.places.corridors.seams import Seam, best_seams
 from rtmkc.places.corridors.tables import detectable_percent, finish, horizon_words
 from rtmkc.places.corridors.wishes import Limits, Wish
@@ -56,9 +56,9 @@ def find_on_cells(
     count = terrain.cells["count"].to_numpy(dtype=float)
     names = SeamNames.of_areas(areas, area_name, grid) if areas is not None else None
     mean = expected.mean()
+    rates = CellRates.of_forecast(terrain)
     intervals = [
-        cells_interval(terrain, np.bincount(seam.cells, minlength=grid.n_cells).astype(float))
-        for seam in found
+        rates.interval(np.bincount(seam.cells, minlength=grid.n_cells).astype(float)) for seam in found
     ]
     rows = [
         row_of_seam(seam, grid, names)

@@ -9,14 +9,13 @@ from scipy.special import gammaln
 
 from rtmkc.checks import check_choice
 from rtmkc.errors import InputError
+from rtmkc.model.history.cells import HotCells, cell_multiplier
 from rtmkc.model.history.intervals import Rates, predictive_interval
 from rtmkc.places.corridors.allocate import Allocation, allocate
 from rtmkc.places.corridors.blocks import StreetBlocks
 from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.units import format_length
 
-RANGE_M = 150.0
-"""How far from its centre a cell's risk goes to streets; half as much as a cell, if that is more."""
 SURFACES = ("expected", "rrs", "empirical_bayes")
 CARRIES_HISTORY = ("expected",)
 """Surfaces that the incidents of a place itself are part of already."""
@@ -39,11 +38,11 @@ class StreetRisk:
         How cells share their risk out to segments.
     by : {"expected", "rrs", "empirical_bayes"}
         Which surface it is: the forecast; the relative risk score alone, at the forecast's total; or that score, corrected
-        block by block by the incidents seen there.
+        cell by cell by the incidents seen there.
     expected : ndarray, shape (n_blocks,)
         Incidents expected in `terrain.horizon_days` days.
-    variance : ndarray of shape (n_blocks,), or None
-        Variance of each block's rate, where that is known by block and not by cell.
+    rates : CellRates or None
+        What is known of the rate of every cell; None for the relative risk score, which has no rate.
     incidents : ndarray, shape (n_blocks,)
         Incidents of the data, allocated in the same way.
     is_inside : ndarray of bool, shape (n_blocks,)
@@ -58,7 +57,7 @@ class StreetRisk:
     allocation: Allocation = field(repr=False)
     by: str
     expected: np.ndarray = field(repr=False)
-    variance: np.ndarray | None = field(repr=False)
+    rates: "CellRates | None" = field(repr=False)
     incidents: np.ndarray = field(repr=False)
     is_inside: np.ndarray = field(repr=False)
     notes: tuple[str, ...] = field(repr=False)
@@ -98,10 +97,11 @@ class StreetRisk:
 
         Notes
         -----
-        The empirical Bayes rate of a block with m expected by its score and y incidents seen in t times the horizon is
-        ``(a + y) / (a / m + t)``, a by negative binomial likelihood over the blocks (Clayton and Kaldor 1987,
-        Biometrics 43, 671-681). It starts from the score, which knows no incidents of the place itself; `expected` has
-        history in it already, and is never corrected a second time.
+        The empirical Bayes rate of a cell with m expected by its score and y incidents seen in t times the horizon is
+        ``(a + y) / (a / m + t)``, a by negative binomial likelihood over the cells (Clayton and Kaldor 1987,
+        Biometrics 43, 671-681). Cells, not blocks, as their counts are whole: those of blocks are shares of cells, and
+        far smoother than counts. It starts from the score, which knows no incidents of the place itself; `expected`
+        has history in it already, and is never corrected a second time.
         """
         check_choice("by", by, SURFACES)
         if isinstance(streets, StreetRisk) and streets.terrain is terrain:
@@ -118,7 +118,7 @@ class StreetRisk:
                 else StreetNetwork.around(grid, streets, name=name, road_class=road_class, cost=cost)
             )
             blocks = StreetBlocks.of_network(network)
-            allocation = allocate(grid, network, radius_m=max(RANGE_M, grid.cell_size))
+            allocation = allocate(grid, network)
         is_inside = blocks.sum(allocation.reached().astype(float)) > 0
         if not is_inside.any():
             raise InputError(
@@ -126,13 +126,13 @@ class StreetRisk:
             )
         notes = list(network.notes)
         incidents = blocks.sum(allocation.to_segments(terrain.cells["count"].to_numpy(dtype=float)))
-        surface = _surface(terrain, by)
-        expected, variance = blocks.sum(allocation.to_segments(surface)), None
-        if by == "empirical_bayes":
-            expected, variance, statement = _empirical_bayes(
-                expected, incidents, is_inside, _history_length(terrain), surface="rrs"
+        surface, rates = _surface(terrain, by)
+        expected = blocks.sum(allocation.to_segments(surface))
+        if by == "empirical_bayes" and rates is not None:
+            notes.append(
+                "Corridors are ranked by the relative risk score, corrected cell by cell by the incidents seen there "
+                f"(empirical Bayes; the score is worth {rates.strength:.2g} incidents a cell)."
             )
-            notes.append(statement)
         elif by == "rrs":
             notes.append(
                 "Corridors are ranked by the relative risk score: by the factors alone, without history."
@@ -144,7 +144,7 @@ class StreetRisk:
                 f"street within {format_length(allocation.radius_m)} and belong to no corridor."
             )
         return cls(
-            terrain, network, blocks, allocation, by, expected, variance, incidents, is_inside, tuple(notes)
+            terrain, network, blocks, allocation, by, expected, rates, incidents, is_inside, tuple(notes)
         )
 
     def cell_weights(self, block_ids: np.ndarray, shares: np.ndarray | None = None) -> np.ndarray:
@@ -172,46 +172,94 @@ class StreetRisk:
         gave intervals from 0 to three times what was expected, which covered everything and said nothing. NaN for the
         relative risk score, which has no rate.
         """
-        shares = np.ones(len(block_ids)) if shares is None else shares
-        mean = float(self.expected[block_ids] @ shares)
-        if self.by == "rrs" or mean <= 0:
-            return np.nan, np.nan
-        if self.variance is None:
-            return cells_interval(self.terrain, self.cell_weights(block_ids, shares))
-        return count_interval(
-            self.expected[block_ids], self.variance[block_ids], shares, _drift(self.terrain)
+        return (
+            (np.nan, np.nan)
+            if self.rates is None
+            else self.rates.interval(self.cell_weights(block_ids, shares))
         )
 
 
-def cells_interval(terrain: Any, parts: np.ndarray) -> tuple[float, float]:
-    """Return the 90 % predictive interval of the count of parts of cells together; `parts` of shape (n_cells,)."""
-    some = np.flatnonzero(parts)
-    rate = terrain.cells["expected"].to_numpy(dtype=float)[some]
-    variance = terrain.cells["rate_sd"].to_numpy(dtype=float)[some] ** 2
-    return count_interval(rate, variance, parts[some], _drift(terrain))
+@dataclass(frozen=True, eq=False)
+class CellRates:
+    """The rate of every cell over the horizon: a gamma variable, learned from the cell's own incidents.
+
+    Attributes
+    ----------
+    mean, spread : ndarray, shape (n_cells,)
+        Mean and standard deviation.
+    around : ndarray, shape (n_cells,)
+        What is expected of the cell before its own incidents are seen.
+    strength : float
+        What that is worth, in incidents.
+    hot : HotCells or None
+        A second kind of cells, if there is one.
+    length : float
+        How many times the horizon has been seen.
+    drift : float
+        Variance of a further multiplier of each cell.
+    """
+
+    mean: np.ndarray = field(repr=False)
+    spread: np.ndarray = field(repr=False)
+    around: np.ndarray = field(repr=False)
+    strength: float
+    hot: HotCells | None
+    length: float
+    drift: float
+
+    @classmethod
+    def of_forecast(cls, terrain: Any) -> "CellRates":
+        """Return the rates that a terrain's forecast leaves."""
+        cells, where = terrain.cells, terrain.facts["where"]
+        return cls(
+            cells["expected"].to_numpy(dtype=float),
+            cells["rate_sd"].to_numpy(dtype=float),
+            cells["neighbourhood"].to_numpy(dtype=float),
+            float(where["strengths"][-1]),
+            None if where["hot_cells"] is None else HotCells(**where["hot_cells"]),
+            float(where["history_horizons"]),
+            float(where["drift"]),
+        )
+
+    def interval(self, parts: np.ndarray) -> tuple[float, float]:
+        """Return the 90 % predictive interval of the count of parts of cells together; `parts` of shape (n_cells,)."""
+        some = np.flatnonzero(parts)
+        mean, variance, parts = self.mean[some], self.spread[some] ** 2, parts[some]
+        whole = float(mean @ parts)
+        if whole <= 0:
+            return np.nan, np.nan
+        spread = variance + self.drift * (mean**2 + variance)
+        shape = whole**2 / max(float(spread @ parts**2), 1e-12 * whole**2)
+        lower, upper = predictive_interval(Rates(np.ones((1, 1)), np.array([[whole]]), np.array([[shape]])))
+        return float(lower[0]), float(upper[0])
+
+    def draw(self, random: np.random.Generator) -> np.ndarray:
+        """Draw a true rate of every cell; shape (n_cells,)."""
+        drawn = self.mean.copy()
+        varied = (self.mean > 0) & (self.spread > 0)
+        shape = (self.mean[varied] / self.spread[varied]) ** 2
+        drawn[varied] = random.gamma(shape, self.mean[varied] / shape)
+        return drawn
+
+    def learn(self, seen: np.ndarray) -> np.ndarray:
+        """Return the mean of every cell's rate after other incidents were seen, at the same total."""
+        learned = self.around * cell_multiplier(self.strength, self.hot, seen, self.around * self.length)
+        return np.asarray(learned * (self.mean.sum() / max(learned.sum(), 1e-300)))
 
 
-def count_interval(
-    rate: np.ndarray, variance: np.ndarray, parts: np.ndarray, drift: float
-) -> tuple[float, float]:
-    """Return the 90 % predictive interval of a count whose rate is the sum of parts of independent rates."""
-    mean, spread = float(rate @ parts), variance + drift * (rate**2 + variance)
-    shape = mean**2 / max(float(spread @ parts**2), 1e-12 * mean**2)
-    lower, upper = predictive_interval(Rates(np.ones((1, 1)), np.array([[mean]]), np.array([[shape]])))
-    return float(lower[0]), float(upper[0])
-
-
-def _drift(terrain: Any) -> float:
-    return float(terrain.facts["where"]["drift"])
-
-
-def _surface(terrain: Any, by: str) -> np.ndarray:
-    """Return expected incidents of every cell over the horizon, by a surface."""
-    expected = terrain.cells["expected"].to_numpy(dtype=float)
+def _surface(terrain: Any, by: str) -> tuple[np.ndarray, CellRates | None]:
+    """Return expected incidents of every cell over the horizon, by a surface, and what is known of their rates."""
     if by == "expected":
-        return expected
+        rates = CellRates.of_forecast(terrain)
+        return rates.mean, rates
+    total = float(terrain.cells["expected"].sum())
     score = terrain.ranking("rrs") * terrain.cells["share"].to_numpy()
-    return np.asarray(score * (expected.sum() / score.sum()))
+    score = np.asarray(score * (total / score.sum()))
+    if by == "rrs":
+        return score, None
+    seen = terrain.cells["count"].to_numpy(dtype=float)
+    corrected = empirical_bayes(score, seen, _history_length(terrain), surface="rrs")
+    return corrected.mean, corrected
 
 
 def _history_length(terrain: Any) -> float:
@@ -224,34 +272,46 @@ def _history_length(terrain: Any) -> float:
     return float(days / terrain.horizon_days)
 
 
-def _empirical_bayes(
-    prior: np.ndarray, seen: np.ndarray, is_inside: np.ndarray, length: float, *, surface: str
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return the rates of blocks corrected by what was seen there, their variances, and the sentence on it."""
+def empirical_bayes(around: np.ndarray, seen: np.ndarray, length: float, *, surface: str) -> CellRates:
+    """Return the rates of cells by a surface and their own incidents.
+
+    Parameters
+    ----------
+    around : ndarray, shape (n_cells,)
+        Expected incidents over the horizon by the surface.
+    seen : ndarray, shape (n_cells,)
+        Incidents.
+    length : float
+        How many times the horizon they were seen in.
+    surface : str
+        Name of the surface; one that carries history is refused.
+
+    Raises
+    ------
+    RuntimeError
+        If the surface has the same incidents in it already.
+
+    Examples
+    --------
+    >>> rates = empirical_bayes(np.full(4, 0.5), np.array([0.0, 0.0, 1.0, 7.0]), 4.0, surface="rrs")
+    >>> round(rates.strength, 2), rates.mean.round(2)
+    (0.37, array([0.08, 0.08, 0.29, 1.56]))
+    """
     # Not an `assert`: no switch of the interpreter may let the same incidents count twice.
     if surface in CARRIES_HISTORY:
         raise RuntimeError(
             f"{surface} carries history: correcting it by the same incidents would count them twice"
         )
-    mean, count = prior[is_inside] * length, seen[is_inside]
     # the score's level is that of the horizon; the incidents seen may be more or fewer
-    mean = np.maximum(mean * (count.sum() / max(mean.sum(), 1e-300)), 1e-12)
+    mean = np.maximum(around * (seen.sum() / max(around.sum(), 1e-300)), 1e-12)
 
     def surprise(log_shape: float) -> float:
         shape = np.exp(log_shape)
-        terms = gammaln(shape + count) - gammaln(shape) + shape * np.log(shape / (shape + mean))
-        terms += count * np.log(mean / (shape + mean))
+        terms = gammaln(shape + seen) - gammaln(shape) + shape * np.log(shape / (shape + mean))
+        terms += seen * np.log(mean / (shape + mean))
         return -float(terms.sum())
 
-    shape = float(np.exp(minimize_scalar(surprise, bounds=LOG_SHAPE_BOUNDS, method="bounded").x))
-    multiplier = np.ones(len(prior))
-    multiplier[is_inside] = (shape + count) / (shape + mean)
-    rate = prior * multiplier
-    rate *= prior.sum() / max(rate.sum(), 1e-300)
-    variance = np.zeros(len(prior))
-    variance[is_inside] = rate[is_inside] ** 2 / (shape + count)
-    statement = (
-        "Corridors are ranked by the relative risk score, corrected block by block by the incidents seen there "
-        f"(empirical Bayes; the score is worth {shape:.2g} incidents a block)."
-    )
-    return rate, variance, statement
+    strength = float(np.exp(minimize_scalar(surprise, bounds=LOG_SHAPE_BOUNDS, method="bounded").x))
+    rate = around * (strength + seen) / (strength + mean)
+    rate *= around.sum() / max(rate.sum(), 1e-300)
+    return CellRates(rate, rate / np.sqrt(strength + seen), around, strength, None, length, 0.0)

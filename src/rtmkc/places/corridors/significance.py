@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rtmkc.model.history.cells import HotCells, cell_multiplier
 from rtmkc.places.corridors.allocate import metres_of_street
 from rtmkc.places.corridors.paths import FoundPaths, PathSearch, StreetPath, worth_of
 from rtmkc.places.corridors.risk import StreetRisk
@@ -133,13 +132,13 @@ def resample(
     optimism : ndarray, shape (n_paths,)
         What the corridor of that rank is expected to see over what it truly sees, where the truth is known: a risk is
         drawn, a history is drawn from it, and corridors are chosen by what the history says. 1 is right; above 1 the
-        best look better than they are. NaN for surfaces other than the forecast.
+        best look better than they are.
 
     Notes
     -----
-    Rates of cells are drawn from their gamma distributions (mean `expected`, standard deviation `rate_sd`), apart from
-    each other. A drawn history is as long as the real one, and a cell's expectation is renewed from it as the forecast
-    does: what is around it times the posterior mean of its own multiplier.
+    Rates of cells are drawn from their gamma distributions, apart from each other. A drawn history is as long as the
+    real one, and a cell's expectation is renewed from it as the forecast does: what is around it times the posterior
+    mean of its own multiplier.
     """
     n_paths = len(found.paths)
     draw = _drawer(risk, np.random.default_rng([random_state, 1]))
@@ -155,10 +154,9 @@ def resample(
         for rank, path in enumerate(found.paths):
             shared = np.minimum(path.shares, chosen[path.blocks]) @ length[path.blocks]
             again[rank] += shared >= RESELECTED * path.length_m
-        if learned is not None:
-            for rank, path in enumerate(selection.best(learned).paths[:n_paths]):
-                apparent[rank] += path.total(learned)
-                true[rank] += path.total(truth)
+        for rank, path in enumerate(selection.best(learned).paths[:n_paths]):
+            apparent[rank] += path.total(learned)
+            true[rank] += path.total(truth)
         if progress is not None:
             progress(number + 1, resamples)
     optimism = np.divide(apparent, true, out=np.full(n_paths, np.nan), where=true > 0)
@@ -167,35 +165,18 @@ def resample(
 
 def _drawer(
     risk: StreetRisk, random: np.random.Generator
-) -> Callable[[], tuple[np.ndarray, np.ndarray | None]] | None:
+) -> Callable[[], tuple[np.ndarray, np.ndarray]] | None:
     """Return what draws a true risk of the blocks, and what a history drawn from it says of them."""
-    if risk.by == "rrs":
+    rates = risk.rates
+    if rates is None:
         return None
-    if risk.variance is not None:
-        mean, variance = risk.expected, risk.variance
-        return lambda: (_gamma(random, mean, np.sqrt(variance)), None)
-    cells, where = risk.terrain.cells, risk.terrain.facts["where"]
-    mean, spread = cells["expected"].to_numpy(dtype=float), cells["rate_sd"].to_numpy(dtype=float)
-    around, total = cells["neighbourhood"].to_numpy(dtype=float), float(mean.sum())
-    hot = None if where["hot_cells"] is None else HotCells(**where["hot_cells"])
-    strength, length = float(where["strengths"][-1]), float(where["history_horizons"])
 
     def on_blocks(surface: np.ndarray) -> np.ndarray:
         return risk.blocks.sum(risk.allocation.to_segments(surface))
 
     def draw() -> tuple[np.ndarray, np.ndarray]:
-        truth = _gamma(random, mean, spread)
-        seen = random.poisson(truth * length).astype(float)
-        learned = around * cell_multiplier(strength, hot, seen, around * length)
-        return on_blocks(truth), on_blocks(learned * (total / learned.sum()))
+        truth = rates.draw(random)
+        seen = random.poisson(truth * rates.length).astype(float)
+        return on_blocks(truth), on_blocks(rates.learn(seen))
 
     return draw
-
-
-def _gamma(random: np.random.Generator, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Draw gamma variables by mean and standard deviation; those without spread are their mean."""
-    drawn = mean.astype(float).copy()
-    varied = (mean > 0) & (spread > 0)
-    shape = (mean[varied] / spread[varied]) ** 2
-    drawn[varied] = random.gamma(shape, mean[varied] / shape)
-    return drawn
