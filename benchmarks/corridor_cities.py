@@ -83,6 +83,10 @@ class Law:
     delay_days: float = 20.0
 
 
+UNUSED = {"drift": 0.0, "hot_cells": None, "strengths": [1.0], "history_horizons": 1.0}
+"""What intervals would be made of."""
+
+
 @dataclass(frozen=True, eq=False)
 class Surface:
     """Cells that corridors are searched in, whoever says what is expected there.
@@ -92,7 +96,7 @@ class Surface:
     grid : Grid
         The cells.
     cells : DataFrame
-        Columns expected (incidents in `horizon_days` days), rate_sd and count, both 0.
+        Columns expected (incidents in `horizon_days` days); neighbourhood, rate_sd and count, all 0.
     horizon_days : int
         Days.
     facts : dict
@@ -102,13 +106,14 @@ class Surface:
     grid: rtm.Grid
     cells: pd.DataFrame = field(repr=False)
     horizon_days: int = AFTER_DAYS
-    facts: dict[str, Any] = field(default_factory=lambda: {"where": {"drift": 0.0}, "period_days": None})
+    facts: dict[str, Any] = field(default_factory=lambda: {"where": UNUSED, "period_days": None})
 
     @classmethod
     def of(cls, grid: rtm.Grid, expected: np.ndarray) -> "Surface":
         """Make a surface of expected incidents alone."""
         nothing = np.zeros(grid.n_cells)
-        return cls(grid, pd.DataFrame({"expected": expected + nothing, "rate_sd": nothing, "count": nothing}))
+        cells = {"expected": expected + nothing, "neighbourhood": nothing, "rate_sd": nothing, "count": nothing}
+        return cls(grid, pd.DataFrame(cells))
 
 
 @dataclass(frozen=True, eq=False)
