@@ -112,7 +112,12 @@ class Surface:
     def of(cls, grid: rtm.Grid, expected: np.ndarray) -> "Surface":
         """Make a surface of expected incidents alone."""
         nothing = np.zeros(grid.n_cells)
-        cells = {"expected": expected + nothing, "neighbourhood": nothing, "rate_sd": nothing, "count": nothing}
+        cells = {
+            "expected": expected + nothing,
+            "neighbourhood": nothing,
+            "rate_sd": nothing,
+            "count": nothing,
+        }
         return cls(grid, pd.DataFrame(cells))
 
 

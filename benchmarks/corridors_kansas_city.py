@@ -24,7 +24,7 @@ import shapely
 from page import made_by, table
 
 import rtmkc as rtm
-from rtmkc.places.corridors.seams import best_seams
+from rtmkc.places.corridors.choice.seams import best_seams
 from rtmkc.places.joins import kinds_around
 from rtmkc.storage import write_text
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtmkc import parse_addresses
-from rtmkc.places.corridors.addresses import block_label, parse_address
+from rtmkc.places.corridors.network.addresses import block_label, parse_address
 
 # As exports of Kansas City have them, spaces, broken lines and units included.
 BLOCKS = {

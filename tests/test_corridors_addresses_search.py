@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import shapely
 
-from rtmkc.places.corridors.address_streets import streets_from_addresses
 from rtmkc.places.corridors.along import corridor_blocks
-from rtmkc.places.corridors.blocks import StreetBlocks
+from rtmkc.places.corridors.network.address_streets import streets_from_addresses
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 WEST, SOUTH = 360_000.0, 4_330_000.0

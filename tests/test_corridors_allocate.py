@@ -7,7 +7,7 @@ import shapely
 
 from rtmkc.errors import InputError
 from rtmkc.places.corridors.allocate import allocate
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 

@@ -12,9 +12,9 @@ import shapely
 from rtmkc.errors import InputError
 from rtmkc.output.files import write_geojson
 from rtmkc.places.corridors.along import COLUMNS, corridor_blocks
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 N_AVENUES = 12

@@ -11,10 +11,10 @@ import pytest
 import shapely
 
 from rtmkc.errors import DataWarning, InputError, NoFactorError, RtmkcError
+from rtmkc.places.corridors.choice.rules import CorridorRules
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.risk import StreetRisk
-from rtmkc.places.corridors.rules import CorridorRules
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 N, BLOCK = 9, 120.0

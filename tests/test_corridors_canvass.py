@@ -12,8 +12,8 @@ import shapely
 import rtmkc
 from rtmkc import RiskFactor, plan_canvass, read_layer
 from rtmkc.errors import DataWarning, InputError
-from rtmkc.places.corridors.canvass import COLUMNS
-from rtmkc.places.corridors.departments import UNASSIGNED, departments_of, read_departments
+from rtmkc.places.corridors.visits.canvass import COLUMNS
+from rtmkc.places.corridors.visits.departments import UNASSIGNED, departments_of, read_departments
 
 WEST, SOUTH, CRS = 362_000.0, 4_326_000.0, "EPSG:26915"
 BENT = [(0, 0), (500, 0), (500, 400), (900, 700)]

@@ -12,11 +12,11 @@ from shapely import affinity
 from shapely.ops import substring
 
 from rtmkc.places.corridors.allocate import allocate
-from rtmkc.places.corridors.blocks import StreetBlocks
-from rtmkc.places.corridors.divided import merge_divided
-from rtmkc.places.corridors.noding import end_points, first_of_repeats, node_lines, number_places
-from rtmkc.places.corridors.paths import PathFamily, PathSearch, worth_of
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.choice.paths import PathFamily, PathSearch, worth_of
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.divided import merge_divided
+from rtmkc.places.corridors.network.noding import end_points, first_of_repeats, node_lines, number_places
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.grid import Grid
 

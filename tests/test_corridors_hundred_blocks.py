@@ -10,9 +10,9 @@ import shapely
 
 from rtmkc import read_layer, streets_from_addresses
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.address_streets import block_range, is_block_label, name_by_addresses
-from rtmkc.places.corridors.hundred_blocks import HundredBlocks, _heaviest_sequence
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.address_streets import block_range, is_block_label, name_by_addresses
+from rtmkc.places.corridors.network.hundred_blocks import HundredBlocks, _heaviest_sequence
+from rtmkc.places.corridors.network.streets import StreetNetwork
 
 EAST, NORTH = 363_000.0, 4_328_000.0
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import shapely
 
-from rtmkc.places.corridors.blocks import StreetBlocks
-from rtmkc.places.corridors.neighbours import why_not_longer
-from rtmkc.places.corridors.paths import PathFamily, PathSearch, worth_of
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.choice.neighbours import why_not_longer
+from rtmkc.places.corridors.choice.paths import PathFamily, PathSearch, worth_of
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.streets import StreetNetwork
 
 WEST, SOUTH = 360_000.0, 4_330_000.0
 PRICE = 0.004

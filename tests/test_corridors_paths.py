@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import shapely
 
-from rtmkc.places.corridors.blocks import StreetBlocks
-from rtmkc.places.corridors.noding import end_points, number_places
-from rtmkc.places.corridors.paths import (
+from rtmkc.places.corridors.choice.paths import (
     OBJECTIVES,
     PathFamily,
     PathSearch,
     reference_price,
     worth_of,
 )
-from rtmkc.places.corridors.significance import best_likelihood_ratio
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.choice.significance import best_likelihood_ratio
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.noding import end_points, number_places
+from rtmkc.places.corridors.network.streets import StreetNetwork
 
 N_NETWORKS, N_CHUNKS = 1040, 8
 SHORTEST, LONGEST, PRICE, INCIDENT_VALUE = 250.0, 900.0, 0.004, 1.7
@@ -385,7 +385,7 @@ def test_with_too_many_paths_a_start_is_given_up_and_counted(monkeypatch):
     search = PathSearch(blocks, PathFamily(200, 700, 2))
     goal = worth_of("total", blocks, np.ones(blocks.n_blocks))
     assert search.best_apart(*goal, k=1, separation=0).n_given_up == 0
-    monkeypatch.setattr("rtmkc.places.corridors.paths.MOST_VISITS", 10)
+    monkeypatch.setattr("rtmkc.places.corridors.choice.paths.MOST_VISITS", 10)
     assert search.best_apart(*goal, k=1, separation=0).n_given_up > 10
 
 

@@ -8,9 +8,9 @@ import pytest
 import shapely
 
 from rtmkc.errors import CapacityError, InputError
-from rtmkc.places.corridors.conflicts import clique_cover, conflict_pairs, exclusions, windows_by_block
-from rtmkc.places.corridors.portfolio import choose_together
-from rtmkc.places.corridors.program import Quota
+from rtmkc.places.corridors.choice.conflicts import clique_cover, conflict_pairs, exclusions, windows_by_block
+from rtmkc.places.corridors.choice.portfolio import choose_together
+from rtmkc.places.corridors.choice.program import Quota
 
 
 def random_case(seed, n_windows=None):

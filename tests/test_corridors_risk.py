@@ -11,8 +11,8 @@ import shapely
 from scipy import optimize, stats
 
 from rtmkc.errors import InputError, NoFactorError
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.risk import SURFACES, StreetRisk, empirical_bayes
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 N_AVENUES, BLOCK = 9, 100.0

@@ -6,8 +6,8 @@ import pytest
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.portfolio import choose_together
-from rtmkc.places.corridors.rules import CorridorRules
+from rtmkc.places.corridors.choice.portfolio import choose_together
+from rtmkc.places.corridors.choice.rules import CorridorRules
 
 CRS = "EPSG:26915"
 

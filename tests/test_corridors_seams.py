@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from rtmkc.errors import CapacityError
-from rtmkc.places.corridors.seams import best_seams
+from rtmkc.places.corridors.choice.seams import best_seams
 from rtmkc.raster.grid import Grid, StudyArea
 
 DIRECTIONS = (
@@ -139,7 +139,7 @@ def test_tiles_change_nothing(monkeypatch):
     values = random.gamma(0.5, 1.0, grid.n_cells)
     options = {"k": 4, "shortest": 300.0, "longest": 900.0, "separation": 200.0, "price": 0.8}
     whole = best_seams(grid, values, **options)
-    monkeypatch.setattr("rtmkc.places.corridors.seams._TILE", 5)
+    monkeypatch.setattr("rtmkc.places.corridors.choice.seams._TILE", 5)
     tiled = best_seams(grid, values, **options)
     assert [seam.cells.tolist() for seam in whole] == [seam.cells.tolist() for seam in tiled]
 

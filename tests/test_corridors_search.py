@@ -11,8 +11,8 @@ import shapely
 
 from rtmkc.errors import InputError
 from rtmkc.places.corridors.describe import COLUMNS
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 N_AVENUES = 21

@@ -10,12 +10,12 @@ import pytest
 import shapely
 from scipy import stats
 
-from rtmkc.places.corridors.paths import PathFamily, PathSearch, worth_of
+from rtmkc.places.corridors.choice.paths import PathFamily, PathSearch, worth_of
+from rtmkc.places.corridors.choice.selection import Selection
+from rtmkc.places.corridors.choice.significance import cell_nulls, resample, scan_p_values
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.selection import Selection
-from rtmkc.places.corridors.significance import cell_nulls, resample, scan_p_values
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
 BLOCK = 100.0

@@ -8,9 +8,9 @@ import pytest
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.blocks import StreetBlocks
-from rtmkc.places.corridors.noding import count_crossings, node_lines
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.noding import count_crossings, node_lines
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.grid import Grid
 

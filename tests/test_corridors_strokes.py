@@ -9,8 +9,8 @@ import pytest
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.streets import StreetNetwork
-from rtmkc.places.corridors.strokes import name_by_strokes
+from rtmkc.places.corridors.network.streets import StreetNetwork
+from rtmkc.places.corridors.network.strokes import name_by_strokes
 
 
 def network_of(rows, **options):

@@ -17,15 +17,15 @@ import shapely
 
 from rtmkc.errors import InputError
 from rtmkc.places.corridors import program, together
-from rtmkc.places.corridors.blocks import StreetBlocks
-from rtmkc.places.corridors.paths import PathFamily, PathSearch
+from rtmkc.places.corridors.choice.paths import PathFamily, PathSearch
+from rtmkc.places.corridors.choice.rules import CorridorRules
+from rtmkc.places.corridors.choice.selection import Selection
+from rtmkc.places.corridors.choice.together import best_together
+from rtmkc.places.corridors.choice.treated import Treated
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.risk import StreetRisk
-from rtmkc.places.corridors.rules import CorridorRules
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.selection import Selection
-from rtmkc.places.corridors.streets import StreetNetwork
-from rtmkc.places.corridors.together import best_together
-from rtmkc.places.corridors.treated import Treated
 from rtmkc.raster.grid import Grid, StudyArea
 
 WEST, SOUTH = 360_000.0, 4_330_000.0
@@ -519,7 +519,7 @@ LOUD = textwrap.dedent(
     import ctypes, os
     import numpy as np
     from rtmkc.places.corridors import program
-    from rtmkc.places.corridors.portfolio import choose_together
+    from rtmkc.places.corridors.choice.portfolio import choose_together
 
     solve = program.milp
 

@@ -10,7 +10,7 @@ import shapely
 
 from rtmkc.datasets import sample_path
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.treated import Treated
+from rtmkc.places.corridors.choice.treated import Treated
 
 CRS = "EPSG:26915"
 

@@ -300,11 +300,16 @@ def test_weighted_counts_flow_through(grid):
 def test_spread_of_a_rate_is_that_of_draws():
     """The standard deviation of a mixture of two gamma rates is that of 400,000 draws from it."""
     rates = Rates(
-        np.array([[0.7, 1.0], [0.3, 0.0]]), np.array([[1.0, 2.0], [6.0, 9.0]]), np.array([[2.0, 4.0], [0.5, 1.0]])
+        np.array([[0.7, 1.0], [0.3, 0.0]]),
+        np.array([[1.0, 2.0], [6.0, 9.0]]),
+        np.array([[2.0, 4.0], [0.5, 1.0]]),
     )
     random = np.random.default_rng(0)
     is_second = random.random((400_000, 2)) < rates.chances[1]
-    draws = [random.gamma(rates.shapes[kind], rates.means[kind] / rates.shapes[kind], (400_000, 2)) for kind in (0, 1)]
+    draws = [
+        random.gamma(rates.shapes[kind], rates.means[kind] / rates.shapes[kind], (400_000, 2))
+        for kind in (0, 1)
+    ]
     drawn = np.where(is_second, draws[1], draws[0])
     np.testing.assert_allclose(rates.standard_deviation(), drawn.std(axis=0), rtol=0.02)
 

@@ -13,7 +13,7 @@ import shapely
 
 from rtmkc import plan_canvass, write_gpx, write_route_sheet
 from rtmkc.errors import InputError, OutputError
-from rtmkc.places.corridors.canvass import COLUMNS
+from rtmkc.places.corridors.visits.canvass import COLUMNS
 from rtmkc.storage import file_sha256
 
 EPOCH, MOMENT = "1700000000", "2023-11-14T22:13:20Z"

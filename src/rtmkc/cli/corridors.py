@@ -108,7 +108,7 @@ def corridors(model: str, output: str | None, overwrite: bool, as_json: bool, **
         from rtmkc.workflow.study import Study
 
         study = Study.from_file(asked["study"])
-    streets, search = _what(asked, study)
+    streets, search = _what(asked, study, terrain.grid.crs)
     as_folder = output is not None and not output.lower().endswith((".csv", ".geojson", ".json"))
     if as_folder and output is not None:
 
@@ -169,10 +169,10 @@ def _refuse_without_folder(asked: dict[str, Any]) -> None:
         raise click.UsageError(f"--{given[0]} is for a folder: give one with -o FOLDER.")
 
 
-def _what(asked: dict[str, Any], study: Any) -> tuple[Any, dict[str, Any]]:
+def _what(asked: dict[str, Any], study: Any, crs: Any) -> tuple[Any, dict[str, Any]]:
     """Return the streets, and the arguments of `find_corridors`: of the options, else of the study."""
     from rtmkc.inputs.layers import read_layer
-    from rtmkc.places.corridors.address_streets import streets_from_addresses
+    from rtmkc.places.corridors.network.address_streets import streets_from_addresses
 
     def layer(name: str) -> Any:
         if asked[name]:
@@ -192,7 +192,7 @@ def _what(asked: dict[str, Any], study: Any) -> tuple[Any, dict[str, Any]]:
         }
     streets, addresses = layer("streets"), layer("addresses")
     if streets is None and addresses is not None:
-        streets = streets_from_addresses(addresses)
+        streets = streets_from_addresses(addresses, crs=crs)
     spec = study.streets if study is not None and not asked["streets"] else None
     search |= {
         "name": asked["name"] or (spec.name if spec else None),
@@ -220,7 +220,7 @@ def _is_given(option: str) -> bool:
 def _rules(asked: dict[str, Any]) -> Any:
     """Return the rules that the options make, or None."""
     from rtmkc.inputs.layers import read_layer
-    from rtmkc.places.corridors.rules import CorridorRules
+    from rtmkc.places.corridors.choice.rules import CorridorRules
 
     file, column = asked["districts"], None
     if file and ":" in file and not Path(file).exists():

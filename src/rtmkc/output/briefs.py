@@ -34,9 +34,9 @@ from rtmkc.output.words import (
     times,
     via_words,
 )
-from rtmkc.places.corridors.departments import Departments, read_departments
 from rtmkc.places.corridors.explanation import CorridorExplanation, explain_corridor
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.streets import StreetNetwork
+from rtmkc.places.corridors.visits.departments import Departments, read_departments
 from rtmkc.storage import created_at, write_text
 from rtmkc.units import format_length
 

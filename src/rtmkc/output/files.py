@@ -343,6 +343,8 @@ def _cell(value: Any, decimals: int | None) -> Any:
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
         return _digits(float(value), decimals)
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return value.date().isoformat()  # a day has no hours
     return value if isinstance(value, int | np.integer) else _harmless(str(value))
 
 

@@ -12,7 +12,7 @@ import shapely
 from rtmkc.checks import check_columns
 from rtmkc.errors import InputError
 from rtmkc.output.files import write_table
-from rtmkc.places.corridors.axis import Axis
+from rtmkc.places.corridors.visits.axis import Axis
 from rtmkc.storage import created_at, write_atomically
 
 _NEEDED = ("team", "seq", "latitude", "longitude")

@@ -18,11 +18,11 @@ from rtmkc.output.files import write_geojson, write_gpkg, write_table
 from rtmkc.output.plots_corridors import corridors_size, plot_corridors
 from rtmkc.output.routes import write_gpx, write_route_sheet
 from rtmkc.places.corridors.along import corridor_blocks
-from rtmkc.places.corridors.canvass import plan_canvass
-from rtmkc.places.corridors.departments import Departments, read_departments
+from rtmkc.places.corridors.choice.treated import Treated
 from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.treated import Treated
+from rtmkc.places.corridors.visits.canvass import plan_canvass
+from rtmkc.places.corridors.visits.departments import Departments, read_departments
 from rtmkc.places.corridors.zones import corridor_zones
 from rtmkc.storage import created_at, file_sha256, new_folder, write_json
 from rtmkc.workflow.manifest import versions

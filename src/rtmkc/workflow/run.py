@@ -23,8 +23,8 @@ from rtmkc.output.files import write_geojson, write_gpkg, write_risk_raster, wri
 from rtmkc.output.report import write_report
 from rtmkc.output.shapefiles import write_shapefiles
 from rtmkc.output.terminal import plain_rows
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.search import find_corridors
-from rtmkc.places.corridors.streets import StreetNetwork
 from rtmkc.places.hotspots import find_hotspots
 from rtmkc.places.joins import join_areas
 from rtmkc.raster.exposure import Exposure, measure_exposure

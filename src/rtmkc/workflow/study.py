@@ -172,6 +172,11 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             check_share("hotspots.area_share", hotspots.area_share)
         if hotspots.count is not None:
             check_count("hotspots.count", hotspots.count)
+        if self.streets is None and (corridors.objective, corridors.by) != ("excess", "expected"):
+            raise InputError(
+                f"Invalid corridors.objective {corridors.objective!r} by {corridors.by!r}. Without streets corridors are "
+                "chains of cells, chosen by 'excess' of 'expected'; give [streets]."
+            )
         Wish.of(
             place="corridors.", incident_value=None, random_state=self.model.random_state,
             **msgspec.structs.asdict(corridors),

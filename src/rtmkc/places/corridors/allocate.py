@@ -12,7 +12,7 @@ from scipy.sparse import csc_array, csr_array, diags_array
 from rtmkc.checks import check_positive
 from rtmkc.errors import InputError
 from rtmkc.places.corridors.kernels import count_near_cells
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.raster.grid import Grid
 
 RADIUS_M, LEAST_BANDWIDTH_M, MOST_SPACING_M = 150.0, 15.0, 25.0

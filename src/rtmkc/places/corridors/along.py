@@ -9,8 +9,8 @@ import shapely
 
 from rtmkc.checks import check_columns, check_positive
 from rtmkc.errors import InputError
+from rtmkc.places.corridors.choice.paths import reference_price
 from rtmkc.places.corridors.describe import NAMELESS, cells_along, end_words, top_factors
-from rtmkc.places.corridors.paths import reference_price
 from rtmkc.places.corridors.risk import StreetRisk
 
 COLUMNS = (

@@ -15,9 +15,9 @@ import shapely
 from rtmkc.checks import check_columns
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.paths import StreetPath
+from rtmkc.places.corridors.choice.paths import StreetPath
+from rtmkc.places.corridors.choice.seams import Seam
 from rtmkc.places.corridors.risk import StreetRisk
-from rtmkc.places.corridors.seams import Seam
 from rtmkc.raster.grid import Grid
 
 _BUFFER_M = 100.0

@@ -6,11 +6,11 @@ import geopandas as gpd
 import numpy as np
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.address_streets import name_by_addresses
+from rtmkc.places.corridors.choice.paths import reference_price
+from rtmkc.places.corridors.choice.seams import Seam, best_seams
 from rtmkc.places.corridors.describe import SeamNames, row_of_seam
-from rtmkc.places.corridors.paths import reference_price
+from rtmkc.places.corridors.network.address_streets import name_by_addresses
 from rtmkc.places.corridors.risk import CellRates
-from rtmkc.places.corridors.seams import Seam, best_seams
 from rtmkc.places.corridors.tables import detectable_percent, finish, horizon_words
 from rtmkc.places.corridors.wishes import Limits, Wish
 from rtmkc.units import format_length

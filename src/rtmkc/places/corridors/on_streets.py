@@ -9,17 +9,17 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.blocks import StreetBlocks
+from rtmkc.places.corridors.choice.neighbours import why_not_longer
+from rtmkc.places.corridors.choice.paths import FoundPaths, PathSearch, StreetPath
+from rtmkc.places.corridors.choice.portfolio import Portfolio
+from rtmkc.places.corridors.choice.rules import CorridorRules, PreparedRules
+from rtmkc.places.corridors.choice.selection import Selection
+from rtmkc.places.corridors.choice.significance import resample, scan_p_values
+from rtmkc.places.corridors.choice.together import best_together
 from rtmkc.places.corridors.describe import row_of_path
-from rtmkc.places.corridors.neighbours import why_not_longer
-from rtmkc.places.corridors.paths import FoundPaths, PathSearch, StreetPath
-from rtmkc.places.corridors.portfolio import Portfolio
+from rtmkc.places.corridors.network.blocks import StreetBlocks
 from rtmkc.places.corridors.risk import StreetRisk
-from rtmkc.places.corridors.rules import CorridorRules, PreparedRules
-from rtmkc.places.corridors.selection import Selection
-from rtmkc.places.corridors.significance import resample, scan_p_values
 from rtmkc.places.corridors.tables import detectable_percent, finish, horizon_words
-from rtmkc.places.corridors.together import best_together
 from rtmkc.places.corridors.wishes import Limits, Progress, Wish
 from rtmkc.units import format_length
 

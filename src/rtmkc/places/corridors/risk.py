@@ -12,8 +12,8 @@ from rtmkc.errors import InputError
 from rtmkc.model.history.cells import HotCells, cell_multiplier
 from rtmkc.model.history.intervals import Rates, predictive_interval
 from rtmkc.places.corridors.allocate import Allocation, allocate
-from rtmkc.places.corridors.blocks import StreetBlocks
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.blocks import StreetBlocks
+from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.units import format_length
 
 SURFACES = ("expected", "rrs", "empirical_bayes")

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import geopandas as gpd
 
+from rtmkc.places.corridors.choice.rules import CorridorRules
 from rtmkc.places.corridors.on_cells import find_on_cells
 from rtmkc.places.corridors.on_streets import find_on_streets
 from rtmkc.places.corridors.risk import StreetRisk
-from rtmkc.places.corridors.rules import CorridorRules
 from rtmkc.places.corridors.wishes import Limits, Wish
 
 

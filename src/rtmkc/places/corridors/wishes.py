@@ -11,10 +11,10 @@ from shapely.geometry.base import BaseGeometry
 from rtmkc.checks import check_choice, check_count, check_positive, check_share
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.paths import OBJECTIVES, PathFamily
+from rtmkc.places.corridors.choice.paths import OBJECTIVES, PathFamily
+from rtmkc.places.corridors.choice.rules import CorridorRules, PreparedRules
+from rtmkc.places.corridors.choice.treated import Treated
 from rtmkc.places.corridors.risk import SURFACES
-from rtmkc.places.corridors.rules import CorridorRules, PreparedRules
-from rtmkc.places.corridors.treated import Treated
 from rtmkc.raster.grid import Grid
 from rtmkc.units import format_length, parse_length, parse_period
 

@@ -15,7 +15,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from rtmkc.checks import check_count, check_number
 from rtmkc.errors import CapacityError, InputError
-from rtmkc.places.corridors.conflicts import clique_cover, exclusions, windows_by_block
+from rtmkc.places.corridors.choice.conflicts import clique_cover, exclusions, windows_by_block
 
 MOST_WINDOWS = 10_000
 """Candidates beyond which the table of who excludes whom does not fit."""

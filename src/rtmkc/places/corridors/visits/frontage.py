@@ -18,7 +18,7 @@ from rtmkc.errors import InputError
 from rtmkc.inputs.columns import enforcement_word, find_column, loose
 from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.rasters import is_raster
-from rtmkc.places.corridors.axis import Axis
+from rtmkc.places.corridors.visits.axis import Axis
 from rtmkc.raster.factors import GUARDED_PROVENANCES, RiskFactor
 
 BUSINESS = "business"

@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 import shapely
 
-from rtmkc.places.corridors.blocks import BEARING_M, MICROMETRE, StreetBlocks
 from rtmkc.places.corridors.kernels import (
     DENSITY,
     LINEAR,
@@ -25,6 +24,7 @@ from rtmkc.places.corridors.kernels import (
     best_of_starts,
     paths_from,
 )
+from rtmkc.places.corridors.network.blocks import BEARING_M, MICROMETRE, StreetBlocks
 
 OBJECTIVES = ("excess", "density", "total", "llr", "net")
 MOST_VISITS = 20_000_000
@@ -223,7 +223,7 @@ class PathSearch:
     Examples
     --------
     >>> import geopandas as gpd
-    >>> from rtmkc.places.corridors.streets import StreetNetwork
+    >>> from rtmkc.places.corridors.network.streets import StreetNetwork
     >>> wkt = ["LINESTRING (0 0, 100 0)", "LINESTRING (100 0, 200 0)", "LINESTRING (100 0, 100 100)"]
     >>> lines = gpd.GeoDataFrame(geometry=shapely.from_wkt(wkt), crs=32615)
     >>> blocks = StreetBlocks.of_network(StreetNetwork.from_layer(lines))

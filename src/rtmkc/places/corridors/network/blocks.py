@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from rtmkc.places.corridors.kernels import PathGraph
-from rtmkc.places.corridors.streets import StreetNetwork
+from rtmkc.places.corridors.network.streets import StreetNetwork
 
 BEARING_M = 25.0
 """A block's direction at a corner is that of its first metres, this many."""

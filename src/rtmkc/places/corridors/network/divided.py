@@ -13,8 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from shapely.ops import substring
 
-from rtmkc.places.corridors.carriageways import APART_M, Chain, Facing, Side, find_facing
-from rtmkc.places.corridors.noding import end_points, node_lines, number_places
+from rtmkc.places.corridors.network.carriageways import APART_M, Chain, Facing, Side, find_facing
+from rtmkc.places.corridors.network.noding import end_points, node_lines, number_places
 
 SHORTEST_M = 80.0
 """Carriageways side by side for less than this are left: forks, roundabouts, ends of cul-de-sacs, in metres."""

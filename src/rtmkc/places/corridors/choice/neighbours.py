@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from rtmkc.places.corridors.blocks import MICROMETRE
+from rtmkc.places.corridors.choice.paths import PathSearch, StreetPath
+from rtmkc.places.corridors.choice.program import EQUAL
 from rtmkc.places.corridors.kernels import Worth, objective_of, share_on_one_name
-from rtmkc.places.corridors.paths import PathSearch, StreetPath
-from rtmkc.places.corridors.program import EQUAL
+from rtmkc.places.corridors.network.blocks import MICROMETRE
 from rtmkc.units import format_length
 
 

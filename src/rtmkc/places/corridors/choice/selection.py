@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rtmkc.places.corridors.choice.paths import FoundPaths, PathSearch, StreetPath, reference_price, worth_of
 from rtmkc.places.corridors.kernels import LLR, Worth, objective_of
-from rtmkc.places.corridors.paths import FoundPaths, PathSearch, StreetPath, reference_price, worth_of
 
 PRICE_SHARE = 0.8
 """The price of a metre is the rate of the street metre at this share of the city's length."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rtmkc.places.corridors.allocate import metres_of_street
-from rtmkc.places.corridors.paths import FoundPaths, PathSearch, StreetPath, worth_of
+from rtmkc.places.corridors.choice.paths import FoundPaths, PathSearch, StreetPath, worth_of
+from rtmkc.places.corridors.choice.selection import Selection
 from rtmkc.places.corridors.risk import StreetRisk
-from rtmkc.places.corridors.selection import Selection
 
 RESELECTED = 0.5
 """A corridor is found again if this share of its length is."""

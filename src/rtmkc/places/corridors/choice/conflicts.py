@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from scipy import sparse
 
-from rtmkc.places.corridors.blocks import MICROMETRE
+from rtmkc.places.corridors.network.blocks import MICROMETRE
 
 
 def conflict_pairs(block_lines: np.ndarray, members: Sequence[np.ndarray], separation_m: float) -> np.ndarray:

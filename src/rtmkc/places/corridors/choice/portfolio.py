@@ -8,7 +8,7 @@ import numpy as np
 
 from rtmkc.checks import check_number, check_positive
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.program import EQUAL, Program, Quota, StandIn, corridors
+from rtmkc.places.corridors.choice.program import EQUAL, Program, Quota, StandIn, corridors
 
 _EXPLAIN_SECONDS = 10.0
 

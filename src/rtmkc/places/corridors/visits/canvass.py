@@ -11,9 +11,9 @@ import pandas as pd
 
 from rtmkc.checks import check_choice, check_count, check_number, check_positive
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.axis import Axis, compass
-from rtmkc.places.corridors.departments import Departments, departments_of, read_departments
-from rtmkc.places.corridors.frontage import (
+from rtmkc.places.corridors.visits.axis import Axis, compass
+from rtmkc.places.corridors.visits.departments import Departments, departments_of, read_departments
+from rtmkc.places.corridors.visits.frontage import (
     BUSINESS,
     SAME_ADDRESS_VIOLATION_M,
     Frontage,
@@ -22,7 +22,7 @@ from rtmkc.places.corridors.frontage import (
     records_near,
     take_layer,
 )
-from rtmkc.places.corridors.rounds import Pattern, Round, Start, Street, hours_words
+from rtmkc.places.corridors.visits.rounds import Pattern, Round, Start, Street, hours_words
 from rtmkc.units import format_length, parse_length
 
 FACTOR_MINUTES = 5.0

@@ -17,7 +17,7 @@ from rtmkc.inputs.columns import find_column
 from rtmkc.inputs.coordinates import crs_name, parse_crs
 from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.ledger import Ledger
-from rtmkc.places.corridors.addresses import parse_addresses
+from rtmkc.places.corridors.network.addresses import parse_addresses
 
 REACH_M = 400.0
 """Addresses of one hundred block, and blocks that follow one another, are nearer together than this, in metres."""

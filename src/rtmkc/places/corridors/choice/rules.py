@@ -14,7 +14,7 @@ from rtmkc.checks import check_columns, check_count, check_number, check_positiv
 from rtmkc.errors import InputError
 from rtmkc.inputs.columns import is_personal
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.program import Quota
+from rtmkc.places.corridors.choice.program import Quota
 from rtmkc.places.joins import label_column_of
 
 WITHIN_M = 25.0

@@ -11,8 +11,8 @@ import pandas as pd
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.addresses import block_label
-from rtmkc.places.corridors.hundred_blocks import MOST_HUNDREDS, REACH_M, SAME_PLACE_M, HundredBlocks
+from rtmkc.places.corridors.network.addresses import block_label
+from rtmkc.places.corridors.network.hundred_blocks import MOST_HUNDREDS, REACH_M, SAME_PLACE_M, HundredBlocks
 from rtmkc.units import parse_length
 
 _NEAR_ZERO = 200

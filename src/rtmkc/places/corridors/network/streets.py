@@ -14,7 +14,7 @@ import shapely
 from rtmkc.checks import check_choice, check_columns, check_number
 from rtmkc.errors import InputError
 from rtmkc.inputs.layers import as_layer
-from rtmkc.places.corridors.centre_lines import (
+from rtmkc.places.corridors.network.centre_lines import (
     CLASS_COLUMNS,
     NAME_COLUMNS,
     NOT_FOR_CORRIDORS,
@@ -27,8 +27,8 @@ from rtmkc.places.corridors.centre_lines import (
     take_lines,
     to_metres,
 )
-from rtmkc.places.corridors.divided import merge_divided as merge_carriageways
-from rtmkc.places.corridors.noding import (
+from rtmkc.places.corridors.network.divided import merge_divided as merge_carriageways
+from rtmkc.places.corridors.network.noding import (
     NodedLines,
     count_crossings,
     end_points,
@@ -36,7 +36,7 @@ from rtmkc.places.corridors.noding import (
     node_lines,
     number_places,
 )
-from rtmkc.places.corridors.strokes import name_by_strokes
+from rtmkc.places.corridors.network.strokes import name_by_strokes
 from rtmkc.raster.grid import Grid
 
 BLOCK_COLUMNS = ("from_block", "to_block")

@@ -8,12 +8,12 @@ import numpy as np
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.conflicts import conflict_pairs
+from rtmkc.places.corridors.choice.conflicts import conflict_pairs
+from rtmkc.places.corridors.choice.paths import FoundPaths, PathSearch, StreetPath
+from rtmkc.places.corridors.choice.portfolio import Portfolio, choose_together
+from rtmkc.places.corridors.choice.rules import REACH_M, PreparedRules, serves
+from rtmkc.places.corridors.choice.selection import Selection
 from rtmkc.places.corridors.kernels import LINEAR, Worth
-from rtmkc.places.corridors.paths import FoundPaths, PathSearch, StreetPath
-from rtmkc.places.corridors.portfolio import Portfolio, choose_together
-from rtmkc.places.corridors.rules import REACH_M, PreparedRules, serves
-from rtmkc.places.corridors.selection import Selection
 
 MOST_CANDIDATES = 1500
 OF_EVERY_PLACE = 200

@@ -1,0 +1,1 @@
+"""Which paths there are, which are best, alone and together, and how sure that is."""

@@ -1,0 +1,1 @@
+"""Streets, and what stands in for them: lines become blocks that meet at corners."""

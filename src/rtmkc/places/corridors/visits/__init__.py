@@ -1,0 +1,1 @@
+"""Who goes where: the stops along a corridor and the departments that see to them."""
