@@ -16,7 +16,7 @@ import pytest
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors import program, together
+from rtmkc.places.corridors.choice import program, together
 from rtmkc.places.corridors.choice.paths import PathFamily, PathSearch
 from rtmkc.places.corridors.choice.rules import CorridorRules
 from rtmkc.places.corridors.choice.selection import Selection
@@ -518,7 +518,7 @@ LOUD = textwrap.dedent(
     """
     import ctypes, os
     import numpy as np
-    from rtmkc.places.corridors import program
+    from rtmkc.places.corridors.choice import program
     from rtmkc.places.corridors.choice.portfolio import choose_together
 
     solve = program.milp
