@@ -28,7 +28,7 @@ NAMES = {
     "last 90 days": "counts of the last 90 days",
     "last year": "counts of the last year",
     "rrs": "`rrs`: the factors alone",
-    "empirical_bayes": "`empirical_bayes`: the factors, corrected by each block's incidents",
+    "empirical_bayes": "`empirical_bayes`: the factors, corrected by each cell's incidents",
     "expected": "`expected`: the forecast, **the default**",
     "the truth": "the truth, which nobody has",
 }
@@ -71,7 +71,7 @@ def of_multiple(cities: Rows, multiple: float) -> list[dict[str, Any]]:
 def promises(rounds: Rows, cities: Rows) -> list[str]:
     """Return the promises that are broken."""
     broken = []
-    mean, error = changes(rounds, DEFAULT)["promised"]
+    mean, error = changes(rounds, DEFAULT)["last_90"]
     if abs(mean) > MOST_ERRORS * error:
         broken.append(
             f"placebo: a change of {said(mean, error)} without treatment is more than chance for the default"
@@ -82,6 +82,15 @@ def promises(rounds: Rows, cities: Rows) -> list[str]:
     if n_found < LEAST_FOUND * n:
         broken.append(f"planted: found in {n_found} of {n} cities, below {100 * LEAST_FOUND:.0f} %")
     return broken
+
+
+def promise_words(rounds: Rows) -> str:
+    """Return what came of the default's promises, in a sentence."""
+    mean, error = changes(rounds, DEFAULT)["promised"]
+    if abs(mean) <= MOST_ERRORS * error:
+        return f"What came is what the default promised: {said(mean, error)}, which is within chance."
+    way = "more" if mean > 0 else "less"
+    return f"Beyond chance {way} came than the default promised: {said(mean, error)}."
 
 
 def said(mean: float, error: float) -> str:
@@ -105,8 +114,8 @@ def rules_table(rounds: Rows) -> str:
                 str(len(on_street)),
                 f"{of_rule(rounds, rule, 'promised').mean():.1f}",
                 f"{of_rule(rounds, rule, 'after').mean():.1f}",
-                f"**{said(*own['promised'])}**" if rule == DEFAULT else said(*own["promised"]),
-                said(*own["last_90"]),
+                said(*own["promised"]),
+                f"**{said(*own['last_90'])}**" if rule == DEFAULT else said(*own["last_90"]),
                 said(*of_truth),
                 f"{on_street.mean():.1f} ({100 * on_street.mean() / best:.0f} %)",
             ]
@@ -235,7 +244,8 @@ def render(rounds: Rows, cities: Rows, sample: dict[str, Any], broken: Sequence[
         rules=rules_table(rounds),
         parts=parts_table(rounds),
         naive=said(*changes(rounds, "last 90 days")["promised"]),
-        default=said(*default["promised"]),
+        default=said(*default["last_90"]),
+        promise=promise_words(rounds),
         n_without=n_without,
         interval=f"{n_inside} of {n} ({100 * n_inside / n:.0f} %, 95 % interval {100 * inside[0]:.0f} to {100 * inside[1]:.0f})",
         interval_width=f"{np.median(lower):.0f} to {np.median(upper):.0f}",
@@ -304,11 +314,13 @@ rounds, with their standard error over rounds.
 
 {rules}
 
-Required of the default: a change within two standard errors of zero, and a standard error of at most 4 %. It is {default}.
-Picking by the last 90 days and comparing with them shows {naive} without anybody having done anything. In {n_without} of {n_rounds} rounds no factor
-was told from chance, and the score has nothing to pick by.
+**Before and after.** A team would compare the 90 days after with the 90 days before. Required of the default: a change within two standard
+errors of zero, and a standard error of at most 4 %. It is {default}. Picking by the last 90 days and comparing with them shows {naive} without
+anybody having done anything. In {n_without} of {n_rounds} rounds no factor was told from chance, and the score has nothing to pick by.
 
-### Where the default's change comes from
+**Promise and truth.** {promise} Whoever takes `expected` of a corridor as the count before the work must know that.
+
+### Where the gap between promise and count comes from
 
 {parts}
 

@@ -176,6 +176,8 @@ def _facts(grid: Grid, counts: np.ndarray, factors: Sequence[str], method: str) 
             "strengths": [4.0, 2.0, 1.0],
             "decay_days": None,
             "drift": 0.1,
+            "hot_cells": None,
+            "history_horizons": 12.0,
             "gain": "None of the incidents could be held out, so that what the factors add to history is not known.",
             "gain_nats": [None, None, None],
             "uses_curves": True,

@@ -215,7 +215,7 @@ ERRORS = {
         edit('file = "bars.csv"', 'file = "bars.csv"\nprovenance = "policing"'),
         "Invalid factor 'bars'.*allow_provenance='policing'",
     ),
-    "unknown key": (edit("k = 2", "k = 2\ncolour = 1"), r"Unknown key 'colour' in \[corridors\]; known are: k, min_length"),
+    "unknown key": (edit("k = 2", "k = 2\ncolour = 1"), r"Unknown key 'colour' in \[corridors\]; known are: k, objective"),
     "unknown key of a factor": (
         edit('name = "bars"', 'name = "bars"\nmax_influense = "2 blocks"'),
         r"Unknown key 'max_influense' in \[factors\[0\]\]; known are: file, reader.*max_influence",

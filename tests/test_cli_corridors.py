@@ -25,8 +25,9 @@ def model(tmp_path_factory):
         warnings.simplefilter("ignore")  # rows without a place
         study = Study.from_file(STUDY)
         terrain = rtm.assess(study.grid(), study.risk_factors(), study.read("incidents"), method="classic")
-    terrain.save(tmp_path_factory.mktemp("model") / "model")
-    return tmp_path_factory.getbasetemp() / "model0" / "model"
+    folder = tmp_path_factory.mktemp("model") / "model"
+    terrain.save(folder)
+    return folder
 
 
 def call(*arguments):

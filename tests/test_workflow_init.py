@@ -104,12 +104,14 @@ def test_a_folder_of_any_city_becomes_a_study(folder):
 
 
 def test_the_study_runs_untouched(folder, tmp_path):
-    """What was written is run as it is; hot spots know their beat."""
+    """What was written is run as it is; hot spots know their beat; streets too short for a corridor are said."""
     draft = rtm.write_study(folder)
     found = rtm.run(draft.path, tmp_path / "results")
     assert found.terrain.facts["n_incidents"] == 300
     assert found.terrain.facts["timing"].startswith("no date known for bars")
     assert set(found.hotspots["beat"]) <= {"111", "112"}
+    assert len(found.corridors) == 0
+    assert found.corridors.attrs["statement"].startswith("No corridor. Invalid min_length 500 m")
     assert {"areas/beats.parquet", "crimes.parquet"} <= set(Study.from_file(draft.path).files())
 
 

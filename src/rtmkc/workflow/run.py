@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from rtmkc.errors import InputError, OutputError
+from rtmkc.errors import CapacityError, InputError, OutputError
 from rtmkc.evidence.bias import BiasPanel, bias_panel
 from rtmkc.evidence.districts import share_out
 from rtmkc.inputs.layers import Layer
@@ -25,6 +25,7 @@ from rtmkc.output.shapefiles import write_shapefiles
 from rtmkc.output.terminal import plain_rows
 from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.places.corridors.search import find_corridors
+from rtmkc.places.corridors.tables import no_corridors
 from rtmkc.places.hotspots import find_hotspots
 from rtmkc.places.joins import join_areas
 from rtmkc.raster.exposure import Exposure, measure_exposure
@@ -275,15 +276,18 @@ def _places(
     hotspots = find_hotspots(terrain, **cut, names=shared.names, name_column=column)
     areas = find_hotspots(terrain, **cut, areas=True, names=shared.names, name_column=column)
     sought = {name: getattr(study.corridors, name) for name in study.corridors.__struct_fields__}
-    corridors = find_corridors(
-        terrain,
-        shared.network,
-        **sought,
-        treated=shared.treated,
-        areas=shared.names,
-        area_name=column,
-        random_state=study.model.random_state,
-    )
+    try:
+        corridors = find_corridors(
+            terrain,
+            shared.network,
+            **sought,
+            treated=shared.treated,
+            areas=shared.names,
+            area_name=column,
+            random_state=study.model.random_state,
+        )
+    except (InputError, CapacityError) as error:  # weights and hot spots stand without corridors
+        corridors = no_corridors(terrain, str(error))
     return (
         join_areas(hotspots, shared.joins),
         join_areas(areas, shared.joins, several=True),

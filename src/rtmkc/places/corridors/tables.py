@@ -37,6 +37,18 @@ def _worth_it(wish: Wish) -> str:
     }.get(wish.objective, "has any expected incidents")
 
 
+def no_corridors(terrain: Any, reason: str) -> gpd.GeoDataFrame:
+    """Return a table without corridors, which says why there are none."""
+    table = describe([], terrain)
+    table.attrs |= {
+        "statement": f"No corridor. {reason}",
+        "notes": [],
+        "multiple_of": "the typical street",
+        "search": {},
+    }
+    return table
+
+
 def finish(
     rows: list[dict[str, Any]],
     terrain: Any,

@@ -70,7 +70,9 @@ def read_departments(path: str | Path | None = None) -> Departments:
     'Parks'
     """
     if path is None:
-        text = resources.files("rtmkc.places.corridors.visits").joinpath("departments.toml").read_text("utf-8")
+        text = (
+            resources.files("rtmkc.places.corridors.visits").joinpath("departments.toml").read_text("utf-8")
+        )
         return _parse(text, "built-in list of departments")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
