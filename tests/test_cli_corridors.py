@@ -77,6 +77,8 @@ def test_rules_are_options(model):
     rows = rows_of(model, "--streets", STREETS, "-k", 3, *options, "--cost-per-km", 10, "--budget", 30)
     assert [row["corridor_id"] for row in rows] == found["corridor_id"].tolist()
     assert sum(row["length_m"] for row in rows) * 10 / 1000 <= 30
+    assert [row["cost"] for row in rows] == pytest.approx([row["length_m"] / 100 for row in rows])
+    assert [row["district"] for row in rows].count("Sheffield") >= 1
     one = rows_of(model, "--streets", STREETS, "-k", 9, "--districts", districts, "--at-most", 1)
     assert len(one) <= 9
 
@@ -103,7 +105,16 @@ def test_the_folder_holds_what_a_team_takes_along(model, tmp_path):
     manifest = json.loads((output / "manifest.json").read_text())
     written = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
     assert set(manifest["outputs"]) == written - {"manifest.json"}
-    assert {"study.toml", "businesses.csv", "streets.geojson"} <= set(manifest["inputs"])
+    assert {"study.toml", "businesses.csv", "streets.geojson", "model/model.json"} <= set(manifest["inputs"])
+    resolved = {
+        "by": "expected",
+        "quarters": 2,
+        "start": "2025-01-06",
+        "random_state": 0,
+        "max_turns": 0,
+        "rules": None,
+    }
+    assert {name: manifest["parameters"][name] for name in resolved} == resolved
     assert len([name for name in written if name.startswith("briefs/")]) == 2
     assert len([name for name in written if name.endswith(".gpx")]) == 2
     assert pd.read_csv(output / "rollout.csv")["start"].tolist() == ["2025-01-06", "2025-04-06"]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import shapely
 
+from rtmkc.errors import InputError
 from rtmkc.places.corridors.along import corridor_blocks
 from rtmkc.places.corridors.network.address_streets import streets_from_addresses
 from rtmkc.places.corridors.network.blocks import StreetBlocks
@@ -186,3 +187,11 @@ def test_spelling_and_order_of_rows_change_nothing(terrain):
     text = ["name", "from_street", "to_street", "via", "blocks"]
     assert one[text].equals(other[text])
     assert np.allclose(one["expected"], other["expected"])
+
+
+def test_streets_of_addresses_do_not_turn(terrain):
+    """Block numbers of two streets say nothing of a corner: turns are refused, with the fix."""
+    with pytest.raises(
+        InputError, match=r"Invalid max_turns 1\. Streets drawn from addresses do not know their corners"
+    ):
+        find_corridors(terrain, streets_from_addresses(addresses()), max_turns=1)

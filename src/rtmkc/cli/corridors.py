@@ -119,7 +119,7 @@ def corridors(model: str, output: str | None, overwrite: bool, as_json: bool, **
             plan = plan_corridors(
                 terrain, streets, output, factors={factor.name: factor for factor in study.risk_factors()} if study else None,
                 businesses=layer("businesses"), violations=layer("violations"), departments=asked["departments"],
-                teams=asked["teams"], quarters=asked["quarters"], start=asked["start"], inputs=_inputs(asked, study),
+                teams=asked["teams"], quarters=asked["quarters"], start=asked["start"], inputs=_inputs(asked, study) | _of_model(model),
                 overwrite=overwrite, progress=progress, **search,
             )  # fmt: skip
         found, more = plan.corridors, plan
@@ -151,7 +151,8 @@ def corridors(model: str, output: str | None, overwrite: bool, as_json: bool, **
     if more is not None:
         if more.rollout is not None:
             click.echo(f"\n{more.rollout.attrs['statement']}")
-        click.echo(f"\nWritten to {output}: open {Path(output or '') / 'briefs'} first.")
+        first = "corridors.png" if more.blocks is None or not len(found) else "briefs"
+        click.echo(f"\nWritten to {output}: open {Path(output or '') / first} first.")
 
 
 FOR_FOLDER = ("businesses", "violations", "departments", "quarters", "start")
@@ -190,10 +191,12 @@ def _what(asked: dict[str, Any], study: Any, crs: Any) -> tuple[Any, dict[str, A
             for option, argument in OF_STUDY.items()
             if not _is_given(option)
         }
-    streets, addresses = layer("streets"), layer("addresses")
+    addresses = layer("addresses")
+    # addresses that are given go before the streets of a study, which are only there
+    streets = None if addresses is not None and not asked["streets"] else layer("streets")
     if streets is None and addresses is not None:
         streets = streets_from_addresses(addresses, crs=crs)
-    spec = study.streets if study is not None and not asked["streets"] else None
+    spec = study.streets if study is not None and not asked["streets"] and addresses is None else None
     search |= {
         "name": asked["name"] or (spec.name if spec else None),
         "road_class": asked["road_class"] or (spec.road_class if spec else None),
@@ -256,6 +259,12 @@ def _quota(option: str, given: tuple[str, ...]) -> int | dict[str, int] | None:
             f"--{option}: give one number for every district, or DISTRICT=NUMBER for each, not both."
         )
     return numbers.get("", numbers) if "" in numbers else numbers
+
+
+def _of_model(model: str) -> dict[str, Path]:
+    """Return the files of the terrain."""
+    folder = Path(model) if (Path(model) / "model.json").exists() else Path(model) / "model"
+    return {f"model/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def _inputs(asked: dict[str, Any], study: Any) -> dict[str, Path]:

@@ -18,7 +18,7 @@ from rtmkc.output.formats import number, percent, picture, template, whole
 from rtmkc.output.furniture import TEXT
 from rtmkc.output.plots_close_up import corridor_of, draw_close_up
 from rtmkc.output.plots_corridors import blocks_of, draw_strip, stops_of, typical_rate
-from rtmkc.output.power_words import power_design_sentence, power_sentence
+from rtmkc.output.power_words import power_design_sentence, power_sentence, zone_sentence
 from rtmkc.output.report import CONTEMPORANEOUS, DISCLAIMER, PRINCIPLE, TYPICAL_STREET
 from rtmkc.output.weights import doubts, none_of, rrv_words, undecided, undecided_words
 from rtmkc.output.words import (
@@ -153,6 +153,7 @@ def write_brief(
         statement=str(corridors.attrs.get("statement", "")).partition(" Each later one")[0],
         beat=_beat(corridor),
         power=power_sentence(float(corridor["expected"]), terrain.horizon_days),
+        power_zone=zone_sentence(float(corridor.get("buffer_expected", 0.0)), terrain.horizon_days),
         power_design="" if terrain.horizon_days is None else power_design_sentence(terrain.horizon_days),
         cannot_know=" ".join(line for line in facts["cannot_know"] if line != PRINCIPLE),
         principle=PRINCIPLE,

@@ -128,3 +128,22 @@ def _percent(fall: float) -> int:
 
 def _number(count: int) -> str:
     return _NUMBERS[count] if count < len(_NUMBERS) else f"{count}"
+
+
+def zone_sentence(expected: float, horizon_days: int | None) -> str:
+    """Return which fall could be told in the zone of 100 m on either side; empty without a period.
+
+    Examples
+    --------
+    >>> zone_sentence(6.3, 90)
+    'Counted in the zone of 100 m on either side, where about 6.3 are expected, it takes a fall of 93 %.'
+    """
+    if horizon_days is None or expected <= 0:
+        return ""
+    fall = minimum_detectable_reduction(expected)
+    told = (
+        "not even a complete stop could be told"
+        if math.isnan(fall)
+        else f"it takes a fall of {math.ceil(100 * fall)} %"
+    )
+    return f"Counted in the zone of 100 m on either side, where about {expected:.2g} are expected, {told}."

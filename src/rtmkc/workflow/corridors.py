@@ -1,6 +1,6 @@
 """The next corridors as a folder: what a team takes along, and what a meeting decides on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import geopandas as gpd
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rtmkc.errors import OutputError
 from rtmkc.evidence.programme import plan_rollout
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.lost import source_sha256
@@ -24,6 +25,7 @@ from rtmkc.places.corridors.search import find_corridors
 from rtmkc.places.corridors.visits.canvass import plan_canvass
 from rtmkc.places.corridors.visits.departments import Departments, read_departments
 from rtmkc.places.corridors.zones import corridor_zones
+from rtmkc.raster.factors import RiskFactor
 from rtmkc.storage import created_at, file_sha256, new_folder, write_json
 from rtmkc.workflow.manifest import versions
 from rtmkc.workflow.run import check_replaceable
@@ -63,7 +65,7 @@ def plan_corridors(
     streets: Any,
     output: str | Path,
     *,
-    factors: Mapping[str, Any] | None = None,
+    factors: Mapping[str, Any] | Sequence[RiskFactor] | None = None,
     businesses: Any = None,
     violations: Any = None,
     departments: str | Path | Departments | None = None,
@@ -85,7 +87,7 @@ def plan_corridors(
         As in `find_corridors`; without them (None) there are no blocks and no briefs.
     output : path
         The folder to write.
-    factors : mapping of str to layer, optional
+    factors : mapping of str to layer, or sequence of RiskFactor, optional
         Factor -> its features, to be visited.
     businesses, violations, departments, teams : optional
         As in `plan_canvass`.
@@ -113,6 +115,11 @@ def plan_corridors(
     """
     say: Progress = progress or (lambda step, done, total: None)
     check_replaceable(Path(output), overwrite)
+    if Path(output).exists() and not overwrite:
+        raise OutputError(
+            f"Invalid output {str(output)!r}. It exists already; choose another name, or overwrite it."
+        )
+    layers = factors if isinstance(factors, Mapping) else {factor.name: factor for factor in factors or ()}
     known = departments if isinstance(departments, Departments) else read_departments(departments)
     by = search.get("by", "expected")
     say("reading", 0, 1)
@@ -134,12 +141,12 @@ def plan_corridors(
     if quarters is not None:
         rollout = plan_rollout(found, quarters, start=start, random_state=search.get("random_state", 0))
     stops = {}
-    if factors or businesses is not None:
+    if layers or businesses is not None:
         for at, rank in enumerate(found["rank"]):
             say("planning visits", at, len(found))
             stops[int(rank)] = plan_canvass(
                 found.iloc[[at]],
-                factors or {},
+                layers,
                 businesses=businesses,
                 violations=violations,
                 departments=known,
@@ -150,7 +157,8 @@ def plan_corridors(
     say("writing", 0, 1)
     with new_folder(output, overwrite=overwrite) as folder:
         _write(folder, terrain, plan, risk, treated, known)
-        write_json(folder / "manifest.json", _manifest(folder, plan, inputs or {}))
+        asked = {"teams": teams, "quarters": quarters, "start": start, "today": search.get("today")}
+        write_json(folder / "manifest.json", _manifest(folder, plan, inputs or {}, asked))
     say("writing", 1, 1)
     return plan
 
@@ -214,14 +222,16 @@ def _all_stops(plan: CorridorPlan) -> gpd.GeoDataFrame | None:
     return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
 
 
-def _manifest(folder: Path, plan: CorridorPlan, inputs: Mapping[str, str | Path]) -> dict[str, Any]:
+def _manifest(
+    folder: Path, plan: CorridorPlan, inputs: Mapping[str, str | Path], asked: dict[str, Any]
+) -> dict[str, Any]:
     found = plan.corridors
     return {
         "schema_version": 1,
         "created": created_at(),
         "versions": versions(),
         "inputs": {name: source_sha256(Path(path)) for name, path in inputs.items()},
-        "parameters": found.attrs["search"],
+        "parameters": found.attrs["search"] | asked,
         "statement": found.attrs["statement"],
         "notes": found.attrs["notes"],
         "rollout": None if plan.rollout is None else plan.rollout.attrs["statement"],

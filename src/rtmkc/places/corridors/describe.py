@@ -25,13 +25,14 @@ _SAMPLE_M = 10.0
 _TOP_FACTORS = 3
 _NUMBERS = (
     "turns", "length_m", "value", "expected", "lower", "upper", "expected_per_km", "excess", "llr", "city_multiple",
-    "incidents", "buffer_expected", "p_length", "p_factors", "rank_stability", "optimism", "mde_percent", "gap",
+    "incidents", "buffer_expected", "p_length", "p_factors", "rank_stability", "optimism", "mde_percent", "cost", "gap",
 )  # fmt: skip
 _TYPES = {"rank": "int64", "blocks": "int64"} | dict.fromkeys(_NUMBERS, "float64")
 COLUMNS = (
     "rank", "corridor_id", "name", "from_street", "to_street", "via", "turns", "length_m", "blocks", "value", "expected",
     "lower", "upper", "expected_per_km", "excess", "llr", "city_multiple", "incidents", "top_factors", "buffer_expected",
-    "mde_percent", "p_length", "p_factors", "rank_stability", "optimism", "runner_up", "why_not_longer", "gap",
+    "mde_percent", "p_length", "p_factors", "rank_stability", "optimism", "runner_up", "why_not_longer", "cost",
+    "district", "gap",
 )  # fmt: skip
 """Columns of a table of corridors, before its geometry."""
 NAMELESS = "an unnamed street"

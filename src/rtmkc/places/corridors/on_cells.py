@@ -91,4 +91,4 @@ def find_on_cells(
             )
     if wish.replicates or wish.resamples:
         notes.append("Scan tests, rank stability and optimism need streets, and are left empty.")
-    return finish(rows, terrain, wish, best_of, notes, multiple_of="the average cell")
+    return finish(rows, terrain, wish, limits, best_of, notes, multiple_of="the average cell")

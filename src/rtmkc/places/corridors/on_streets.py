@@ -44,6 +44,7 @@ def find_on_streets(
     rows = [
         _row(at, found, risk, selection)
         | {name: values[at] for name, values in tests.items()}
+        | _of_rules(found.paths[at], selection, limits.rules)
         | {"gap": np.nan if found.n_given_up else portfolio.gap if portfolio else 0.0}
         for at in range(len(found.paths))
     ]
@@ -63,7 +64,7 @@ def find_on_streets(
             "is not proved. Allow fewer turns or a shorter max_length."
         )
     return finish(
-        rows, risk.terrain, wish, best_of, notes, multiple_of="the typical street",
+        rows, risk.terrain, wish, limits, best_of, notes, multiple_of="the typical street",
         instead=portfolio.statement if portfolio else None,
     )  # fmt: skip
 
@@ -75,6 +76,18 @@ def _choose(
         return selection.best(risk.expected), None
     rules = limits.rules or CorridorRules().prepare(risk.network.crs)
     return best_together(selection, rules, risk.expected, progress=progress)
+
+
+def _of_rules(path: StreetPath, selection: Selection, rules: PreparedRules | None) -> dict[str, Any]:
+    """Return what rules count of a corridor: its cost and its district."""
+    if rules is None:
+        return {}
+    line = np.array([path.line(selection.search.blocks)], dtype=object)
+    has_cost = rules.cost_per_km > 0 or rules.cost_column is not None
+    return {
+        "cost": path.total(selection.costs) if has_cost else np.nan,
+        "district": rules.districts_of(line)[0] or None if len(rules.district_names) else None,
+    }
 
 
 def _row(at: int, found: FoundPaths, risk: StreetRisk, selection: Selection) -> dict[str, Any]:
@@ -108,6 +121,11 @@ def _row(at: int, found: FoundPaths, risk: StreetRisk, selection: Selection) -> 
 def _selection(risk: StreetRisk, wish: Wish, limits: Limits, notes: list[str]) -> Selection:
     """Return how corridors are chosen on these streets, and note what is left out."""
     blocks, family, inside = risk.blocks, wish.family, risk.is_inside
+    if blocks.labels is not None and family.max_turns:
+        raise InputError(
+            f"Invalid max_turns {family.max_turns}. Streets drawn from addresses do not know their corners: corridors along "
+            "them cannot turn; leave it 0, or give a street layer."
+        )
     if risk.network.segments["name"].isna().all():
         notes.append("No street has a name: corridors are named by their place.")
         family = replace(family, one_name=0.0)

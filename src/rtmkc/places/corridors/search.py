@@ -120,7 +120,8 @@ def find_corridors(
         - mde_percent: the smallest fall in `horizon_days` that could be told from chance, in per cent, rounded up
           (`minimum_detectable_reduction`); missing if not even a complete stop could,
         - p_length, p_factors: scan tests of its incidents; rank_stability, optimism: how sure its place is,
-        - runner_up: the best one that shares no block with it; why_not_longer: what stopped it at each end,
+        - runner_up: the best one that shares no block with it; why_not_longer: what stopped it at each end; cost and
+          district: what `rules` count of it,
         - gap: how far the best possible may lie above it (0: proved best given the earlier ones), and
         - geometry (LineString, from west to east or south to north; of streets made of addresses, as numbers rise).
 
@@ -143,7 +144,7 @@ def find_corridors(
         one_name=one_name, max_detour=max_detour, separation=separation, incident_value=incident_value, replicates=replicates,
         resamples=resamples, random_state=random_state, by=by,
     )  # fmt: skip
-    limits = Limits.of(terrain, exclude, treated, today, rules, together)
+    limits = Limits.of(terrain, exclude, treated, today, rules, together, by)
     if streets is None:
         return find_on_cells(
             terrain, wish, limits, by=by, areas=areas, area_name=area_name, addresses=addresses

@@ -8,7 +8,7 @@ import numpy as np
 
 from rtmkc.evidence.statistics.intervention import minimum_detectable_reduction
 from rtmkc.places.corridors.describe import describe
-from rtmkc.places.corridors.wishes import Wish
+from rtmkc.places.corridors.wishes import Limits, Wish
 from rtmkc.units import format_length
 
 
@@ -53,6 +53,7 @@ def finish(
     rows: list[dict[str, Any]],
     terrain: Any,
     wish: Wish,
+    limits: Limits,
     best_of: str,
     notes: list[str],
     *,
@@ -84,9 +85,6 @@ def finish(
     table.attrs["statement"] = statement
     table.attrs["notes"] = notes
     table.attrs["multiple_of"] = multiple_of
-    table.attrs["search"] = {
-        "k": wish.k,
-        "objective": wish.objective,
-        "separation_m": wish.separation,
-    } | asdict(wish.family)
+    table.attrs["search"] = asdict(wish) | asdict(wish.family) | limits.record()
+    table.attrs["search"].pop("family")
     return table

@@ -93,12 +93,15 @@ class Limits:
         Districts, places and money.
     together : bool
         Whether corridors are chosen together even without quotas.
+    by : str
+        The surface.
     """
 
     excluded: BaseGeometry | None
     treated: Treated | None
     rules: PreparedRules | None
     together: bool
+    by: str
 
     @classmethod
     def of(
@@ -109,6 +112,7 @@ class Limits:
         today: str | None,
         rules: CorridorRules | None,
         together: bool,
+        by: str,
     ) -> "Limits":
         """Read what is excluded, treated and asked for."""
         past = None if treated is None else _treated(treated, terrain, today)
@@ -119,7 +123,30 @@ class Limits:
             past,
             None if rules is None else rules.prepare(terrain.grid.crs),
             together,
+            by,
         )
+
+    def record(self) -> dict[str, Any]:
+        """Return the rules and what is known of treated corridors, for a manifest."""
+        rules, past = self.rules, self.treated
+        return {
+            "by": self.by,
+            "together": self.is_chosen_together,
+            "treated": None
+            if past is None
+            else {"fade": past.fade, "fade_days": past.fade_days, "notes": list(past.notes)},
+            "rules": None
+            if rules is None
+            else {
+                "at_most": dict(rules.most),
+                "at_least": dict(rules.least),
+                "must_include": [name for name, _ in rules.places],
+                "avoid": rules.avoided is not None,
+                "budget": rules.budget,
+                "cost_per_km": rules.cost_per_km,
+                "cost_column": rules.cost_column,
+            },
+        }
 
     @property
     def is_chosen_together(self) -> bool:
