@@ -22,8 +22,9 @@ def model(tmp_path_factory):
     """The saved terrain of a simulated city, whose factors have names that spreadsheets and terminals mind."""
     city = rtm.simulate_city(n_rows=30, n_columns=30, n_factors=3, random_state=5, n_incidents=600)
     terrain = rtm.assess(city.grid, city.risk_factors(), city.incidents, method="classic")
-    terrain.save(tmp_path_factory.mktemp("model") / "model")
-    return tmp_path_factory.getbasetemp() / "model0" / "model"
+    folder = tmp_path_factory.mktemp("model") / "model"
+    terrain.save(folder)
+    return folder
 
 
 @pytest.fixture

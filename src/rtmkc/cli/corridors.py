@@ -225,9 +225,7 @@ def _rules(asked: dict[str, Any]) -> Any:
     from rtmkc.inputs.layers import read_layer
     from rtmkc.places.corridors.choice.rules import CorridorRules
 
-    file, column = asked["districts"], None
-    if file and ":" in file and not Path(file).exists():
-        file, _, column = file.rpartition(":")
+    file, column = _districts(asked)
     rules = {
         "districts": read_layer(file, name="districts") if file else None,
         "district_name": column,
@@ -263,8 +261,18 @@ def _quota(option: str, given: tuple[str, ...]) -> int | dict[str, int] | None:
 
 def _of_model(model: str) -> dict[str, Path]:
     """Return the files of the terrain."""
-    folder = Path(model) if (Path(model) / "model.json").exists() else Path(model) / "model"
-    return {f"model/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
+    from rtmkc.model.saving import model_folder
+
+    return {f"model/{path.name}": path for path in sorted(model_folder(model).iterdir()) if path.is_file()}
+
+
+def _districts(asked: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the file of the districts and the column of their names, of FILE or FILE:COLUMN."""
+    given = asked["districts"]
+    if not given or ":" not in given or Path(given).exists():
+        return given, None
+    file, _, column = given.rpartition(":")
+    return file, column
 
 
 def _inputs(asked: dict[str, Any], study: Any) -> dict[str, Path]:
@@ -274,9 +282,7 @@ def _inputs(asked: dict[str, Any], study: Any) -> dict[str, Path]:
         "departments", "study",
     )  # fmt: skip
     files = {Path(asked[name]).name: Path(asked[name]) for name in named if asked[name]}
-    if asked["districts"]:
-        file = (
-            asked["districts"] if Path(asked["districts"]).exists() else asked["districts"].rpartition(":")[0]
-        )
+    file, _ = _districts(asked)
+    if file:
         files[Path(file).name] = Path(file)
     return (study.files() if study is not None else {}) | files

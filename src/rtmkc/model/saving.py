@@ -63,6 +63,14 @@ def save(terrain: RiskTerrain, path: str | Path, *, overwrite: bool = False) -> 
         write_cog(folder / "surfaces.tif", grid, surfaces, dtype="float64")
 
 
+def model_folder(path: str | Path) -> Path:
+    """Return where the files of a terrain are: the folder itself, or, of a run, a folder of its own in it."""
+    folder = Path(path)
+    if not (folder / "model.json").exists() and (folder / "model" / "model.json").exists():
+        return folder / "model"
+    return folder
+
+
 def load(path: str | Path) -> RiskTerrain:
     """Load a terrain saved by `RiskTerrain.save` or by a run.
 
@@ -71,10 +79,7 @@ def load(path: str | Path) -> RiskTerrain:
     InputError
         If the folder holds no model, or one of a newer schema.
     """
-    folder = Path(path)
-    # The folder of a run keeps its model in a folder of its own.
-    if not (folder / "model.json").exists() and (folder / "model" / "model.json").exists():
-        folder = folder / "model"
+    folder = model_folder(path)
     try:
         document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -9,7 +9,6 @@ import geopandas as gpd
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rtmkc.errors import OutputError
 from rtmkc.evidence.programme import plan_rollout
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.lost import source_sha256
@@ -115,51 +114,49 @@ def plan_corridors(
     """
     say: Progress = progress or (lambda step, done, total: None)
     check_replaceable(Path(output), overwrite)
-    if Path(output).exists() and not overwrite:
-        raise OutputError(
-            f"Invalid output {str(output)!r}. It exists already; choose another name, or overwrite it."
-        )
-    layers = factors if isinstance(factors, Mapping) else {factor.name: factor for factor in factors or ()}
-    known = departments if isinstance(departments, Departments) else read_departments(departments)
-    by = search.get("by", "expected")
-    say("reading", 0, 1)
-    risk = streets
-    if streets is not None:
-        columns = {name: search.pop(name) for name in ("name", "road_class") if name in search}
-        rules = search.get("rules")
-        cost = None if rules is None else rules.cost_column
-        risk = StreetRisk.of(terrain, streets, cost=cost, by=by, **columns)
-    treated = _shown(search)
-    say("reading", 1, 1)
-    say("finding corridors", 0, 1)
-    found = find_corridors(
-        terrain, risk, progress=lambda done, total: say("testing corridors", done, total), **search
-    )
-    say("finding corridors", 1, 1)
-    blocks = None if risk is None else corridor_blocks(terrain, found, risk, by=by)
-    rollout = None
-    if quarters is not None:
-        rollout = plan_rollout(found, quarters, start=start, random_state=search.get("random_state", 0))
-    stops = {}
-    if layers or businesses is not None:
-        for at, rank in enumerate(found["rank"]):
-            say("planning visits", at, len(found))
-            stops[int(rank)] = plan_canvass(
-                found.iloc[[at]],
-                layers,
-                businesses=businesses,
-                violations=violations,
-                departments=known,
-                teams=teams,
-            )
-        say("planning visits", len(found), len(found))
-    plan = CorridorPlan(Path(output), found, blocks, stops, rollout)
-    say("writing", 0, 1)
     with new_folder(output, overwrite=overwrite) as folder:
+        layers = (
+            factors if isinstance(factors, Mapping) else {factor.name: factor for factor in factors or ()}
+        )
+        known = departments if isinstance(departments, Departments) else read_departments(departments)
+        by = search.get("by", "expected")
+        say("reading", 0, 1)
+        risk = streets
+        if streets is not None:
+            columns = {name: search.pop(name) for name in ("name", "road_class") if name in search}
+            rules = search.get("rules")
+            cost = None if rules is None else rules.cost_column
+            risk = StreetRisk.of(terrain, streets, cost=cost, by=by, **columns)
+        treated = _shown(search)
+        say("reading", 1, 1)
+        say("finding corridors", 0, 1)
+        found = find_corridors(
+            terrain, risk, progress=lambda done, total: say("testing corridors", done, total), **search
+        )
+        say("finding corridors", 1, 1)
+        blocks = None if risk is None else corridor_blocks(terrain, found, risk, by=by)
+        rollout = None
+        if quarters is not None:
+            rollout = plan_rollout(found, quarters, start=start, random_state=search.get("random_state", 0))
+        stops = {}
+        if layers or businesses is not None:
+            for at, rank in enumerate(found["rank"]):
+                say("planning visits", at, len(found))
+                stops[int(rank)] = plan_canvass(
+                    found.iloc[[at]],
+                    layers,
+                    businesses=businesses,
+                    violations=violations,
+                    departments=known,
+                    teams=teams,
+                )
+            say("planning visits", len(found), len(found))
+        plan = CorridorPlan(Path(output), found, blocks, stops, rollout)
+        say("writing", 0, 1)
         _write(folder, terrain, plan, risk, treated, known)
         asked = {"teams": teams, "quarters": quarters, "start": start, "today": search.get("today")}
         write_json(folder / "manifest.json", _manifest(folder, plan, inputs or {}, asked))
-    say("writing", 1, 1)
+        say("writing", 1, 1)
     return plan
 
 

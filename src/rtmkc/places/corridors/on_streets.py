@@ -1,6 +1,6 @@
 """Corridors along streets: what is chosen, and everything that is said of it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import geopandas as gpd
@@ -17,6 +17,7 @@ from rtmkc.places.corridors.choice.selection import Selection
 from rtmkc.places.corridors.choice.significance import resample, scan_p_values
 from rtmkc.places.corridors.choice.together import best_together
 from rtmkc.places.corridors.describe import row_of_path
+from rtmkc.places.corridors.kernels import Worth
 from rtmkc.places.corridors.network.blocks import StreetBlocks
 from rtmkc.places.corridors.risk import StreetRisk
 from rtmkc.places.corridors.tables import detectable_percent, finish, horizon_words
@@ -39,10 +40,10 @@ def find_on_streets(
             f"with {_turn_words(search.family.max_turns)}; lower min_length, allow more turns, or "
             f"{'exclude less' if closed else 'check that the lines meet'}."
         )
-    price = selection.price(expected)
+    yardsticks = _Yardsticks.of(selection, expected)
     tests = _tests(found, risk, selection, wish, progress)
     rows = [
-        _row(at, found, risk, selection)
+        _row(at, found, risk, selection, yardsticks)
         | {name: values[at] for name, values in tests.items()}
         | _of_rules(found.paths[at], selection, limits.rules)
         | {"gap": np.nan if found.n_given_up else portfolio.gap if portfolio else 0.0}
@@ -51,7 +52,7 @@ def find_on_streets(
     best_of = (
         f"the best of {found.n_looked_at:,} stretches of street with {_turn_words(search.family.max_turns)}"
         f"{'' if search.family.anywhere else ' from corner to corner'}, {wish.bounds}, by "
-        f"{_objective_words(wish.objective, price, risk)}"
+        f"{_objective_words(wish.objective, yardsticks.price, risk)}"
     )
     if portfolio and wish.resamples and rows:
         notes.append(
@@ -90,15 +91,32 @@ def _of_rules(path: StreetPath, selection: Selection, rules: PreparedRules | Non
     }
 
 
-def _row(at: int, found: FoundPaths, risk: StreetRisk, selection: Selection) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class _Yardsticks:
+    """What every corridor is measured by: the price and the median rate of a metre, even risk, and the goal."""
+
+    price: float
+    median: float
+    base: np.ndarray
+    kind: int
+    worth: Worth
+
+    @classmethod
+    def of(cls, selection: Selection, expected: np.ndarray) -> "_Yardsticks":
+        price, median = selection.price(expected), selection.price(expected, share=0.5)
+        return cls(price, median, selection.base(expected), *selection.goal(expected))
+
+
+def _row(
+    at: int, found: FoundPaths, risk: StreetRisk, selection: Selection, yardsticks: _Yardsticks
+) -> dict[str, Any]:
     """Return all that is said of one corridor but its tests."""
     path, search, expected = found.paths[at], selection.search, risk.expected
     row, total = row_of_path(path, risk), path.total(expected)
-    price, median = selection.price(expected), selection.price(expected, share=0.5)
-    kind, worth = selection.goal(expected)
+    price, median = yardsticks.price, yardsticks.median
     lower, upper = risk.interval(path.blocks, path.shares)
     stops = why_not_longer(
-        path, search, kind, worth._replace(is_open=found.open_then[at]),
+        path, search, yardsticks.kind, yardsticks.worth._replace(is_open=found.open_then[at]),
         expected=expected, price=price if selection.objective == "excess" else None,
     )  # fmt: skip
     in_order = stops[:: -1 if row["is_reversed"] else 1]
@@ -109,7 +127,7 @@ def _row(at: int, found: FoundPaths, risk: StreetRisk, selection: Selection) -> 
         "lower": lower,
         "upper": upper,
         "excess": total - price * path.length_m,
-        "llr": selection.likelihood_ratio(path, expected, selection.base(expected)),
+        "llr": selection.likelihood_ratio(path, expected, yardsticks.base),
         "incidents": path.total(risk.incidents),
         "city_multiple": total / path.length_m / median if median > 0 else np.nan,
         "mde_percent": detectable_percent(total, risk.terrain.horizon_days),

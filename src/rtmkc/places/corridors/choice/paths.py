@@ -256,11 +256,6 @@ class PathSearch:
                 arcs = record.arcs[record.starts[number] : record.starts[number + 1]].copy()
                 yield StreetPath(arcs, record.length[number], record.value[number], record.last_share[number])
 
-    @property
-    def most_visits(self) -> int:
-        """Paths from one corner beyond which its search is given up."""
-        return MOST_VISITS
-
     def count(self, kind: int, worth: Worth, *, floor: float) -> int:
         """Return how many paths are worth at least `floor`, whatever their names and detours."""
         return int(self.best_of_every_start(kind, worth, floor=floor)[2].sum())
@@ -287,13 +282,6 @@ class PathSearch:
             with ThreadPoolExecutor(n_parts) as pool:
                 list(pool.map(run, [starts[part::n_parts] for part in range(n_parts)]))
         return value, length, n_within, n_visited
-
-    def best_from(self, start: int, kind: int, worth: Worth) -> StreetPath | None:
-        """Return the best path that is met at a node."""
-        work = self._workspace()
-        return self._found(
-            paths_from(start, self.graph, worth, self._rule(kind, worth), work, _record(0, 0)), work
-        )
 
     def best_apart(self, kind: int, worth: Worth, *, k: int, separation: float) -> FoundPaths:
         """Return the best path, then the best one far enough from it, and so on.

@@ -25,6 +25,8 @@ BISECTIONS = 24
 class _Candidates:
     paths: tuple[StreetPath, ...]
     upper_outside: float
+    n_looked_at: int
+    n_given_up: int
 
 
 def best_together(
@@ -94,17 +96,15 @@ def best_together(
     chosen = [paths[number] for number in portfolio.chosen]
     order = np.argsort(-values, kind="stable")
     runner_ups = tuple(_runner_up(path, paths, order) for path in chosen)
-    _, _, n_within, n_visited = selection.search.best_of_every_start(kind, worth)
     open_then = _open_then(selection, chosen)
-    n_given_up = int((n_visited > selection.search.most_visits).sum())
-    return FoundPaths(tuple(chosen), runner_ups, open_then, int(n_within.sum()), n_given_up), portfolio
+    return FoundPaths(tuple(chosen), runner_ups, open_then, found.n_looked_at, found.n_given_up), portfolio
 
 
 def _candidates(selection: Selection, rules: PreparedRules, kind: int, worth: Worth) -> _Candidates:
     search = selection.search
     best, floor = _worth_most(search, kind, worth, MOST_CANDIDATES)
-    apart = search.best_apart(kind, worth, k=4 * selection.k + 20, separation=selection.separation).paths
-    paths = [*best, *apart]
+    apart = search.best_apart(kind, worth, k=4 * selection.k + 20, separation=selection.separation)
+    paths = [*best, *apart.paths]
     if rules.budget is not None and worth.value.max(initial=0.0) > 0:
         top = max((path.value for path in best), default=0.0)
         for price in (0.5, 1.0, 2.0, 4.0):
@@ -112,7 +112,7 @@ def _candidates(selection: Selection, rules: PreparedRules, kind: int, worth: Wo
             paths += _worth_most(search, kind, dear, MOST_CANDIDATES // 5)[0]
     paths += _of_places(selection, rules, kind, worth)
     unique = {(*path.arcs.tolist(), round(path.last_share, 9)): _valued(path, worth) for path in paths}
-    return _Candidates(tuple(unique.values()), floor)
+    return _Candidates(tuple(unique.values()), floor, apart.n_looked_at, apart.n_given_up)
 
 
 def _worth_most(search: PathSearch, kind: int, worth: Worth, most: int) -> tuple[list[StreetPath], float]:
@@ -121,7 +121,7 @@ def _worth_most(search: PathSearch, kind: int, worth: Worth, most: int) -> tuple
     top = float(value.max(initial=-np.inf))
     if not np.isfinite(top):
         return [], -np.inf
-    floor = 0.0
+    floor = -np.inf
     if n_within.sum() > most:
         low, high = -abs(top), top
         for _ in range(BISECTIONS):
@@ -129,8 +129,6 @@ def _worth_most(search: PathSearch, kind: int, worth: Worth, most: int) -> tuple
             enough = search.count(kind, worth, floor=middle) > most
             low, high = (middle, high) if enough else (low, middle)
         floor = high
-    else:
-        floor = -np.inf
     # where more than that are worth the same, the rest of them is left out
     return list(itertools.islice(search.all(kind, worth, floor=floor), most)), floor
 
@@ -189,7 +187,6 @@ def _runner_up(path: StreetPath, paths: Sequence[StreetPath], order: np.ndarray)
 def _open_then(selection: Selection, chosen: Sequence[StreetPath]) -> tuple[np.ndarray, ...]:
     """What was open to each corridor, given all the others."""
     search = selection.search
-    apart = selection.separation
     apart = selection.separation
     closed = [
         search.blocks.nearer_than(apart, path.line(search.blocks)) if apart > 0 else path.blocks
