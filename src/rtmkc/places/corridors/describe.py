@@ -41,12 +41,11 @@ NAMELESS = "an unnamed street"
 def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
     """Name a path along streets after the streets it runs between, from west to east or south to north."""
     blocks = risk.blocks
-    line, arcs = path.line(blocks), path.arcs
+    line = path.line(blocks)
     is_reversed = not _runs_east_or_north(line)
     if blocks.labels is not None:  # numbers rise along a street of addresses
         numbers = [int(re.sub(r"\D.*", "", str(blocks.labels[path.blocks[at]])) or 0) for at in (0, -1)]
         is_reversed = numbers[0] > numbers[1] if numbers[0] != numbers[1] else is_reversed
-    lengths = blocks.length_m[path.blocks] * path.shares
     names = [str(blocks.names[street]) if street >= 0 else None for street in blocks.street[path.blocks]]
     begin, end = path.ends(blocks)
     if blocks.labels is None:
@@ -56,23 +55,18 @@ def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
         ]
     else:  # addresses know the block of each end, and not what crosses there
         ends = [str(blocks.labels[path.blocks[at]]) for at in (0, -1)]
-    if is_reversed:
-        line, arcs, names, lengths, ends = (
-            shapely.reverse(line),
-            arcs[::-1],
-            names[::-1],
-            lengths[::-1],
-            ends[::-1],
-        )
-    by_name = pd.Series(lengths).groupby(pd.Series(names, dtype=object)).sum()
+    lengths = pd.Series(blocks.length_m[path.blocks] * path.shares)
+    by_name = lengths.groupby(pd.Series(names, dtype=object)).sum()
     corners = sorted(
         (
             name or "",
             f"{shapely.length(part):.0f}",
             *sorted(f"{east:.0f} {north:.0f}" for east, north in _both_ends(part)),
         )
-        for name, part in zip(names[:: -1 if is_reversed else 1], path.parts(blocks), strict=True)
+        for name, part in zip(names, path.parts(blocks), strict=True)
     )
+    if is_reversed:
+        line, names, ends = shapely.reverse(line), names[::-1], ends[::-1]
     in_order = [name or NAMELESS for name in dict.fromkeys(names)]
     return {
         "corridor_id": _identity(corners),
@@ -80,7 +74,7 @@ def row_of_path(path: StreetPath, risk: StreetRisk) -> dict[str, Any]:
         "from_street": ends[0],
         "to_street": ends[1],
         "via": ", then ".join(in_order),
-        "blocks": len(arcs),
+        "blocks": len(path.arcs),
         "length_m": path.length_m,
         "value": path.value,
         "geometry": line,
