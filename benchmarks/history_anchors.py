@@ -24,9 +24,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 import rtmkc as rtm
-from rtmkc.engine.collapse import collapse
-from rtmkc.engine.families import GlmFit, fit_glm
-from rtmkc.engine.stepwise import StepwiseFit, search_bic
+from rtmkc.engine.rows.collapse import collapse
+from rtmkc.engine.rows.families import GlmFit, fit_glm
+from rtmkc.engine.rows.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.inputs.layers import Layer
 from rtmkc.model.history.fit import History, fit_history

@@ -191,7 +191,7 @@ history are .397 to .402 nats.
 ### The classic model of that split
 
 The published row belongs to the training half of s = 1, not to all incidents. *Plain arrays*: cells, distances and counts made in
-the script with numpy, scipy and shapely alone, and given to `rtmkc.engine.families.fit_glm`. *Library*: its candidates and collapsed tables.
+the script with numpy, scipy and shapely alone, and given to `rtmkc.engine.rows.families.fit_glm`. *Library*: its candidates and collapsed tables.
 
 {golden}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import shapely
 
 import rtmkc as rtm
-from rtmkc.engine.families import fit_glm
+from rtmkc.engine.rows.families import fit_glm
 from rtmkc.model.observations import Observations, observe
 
 NOISES = {

@@ -123,7 +123,7 @@ def test_delegations_are_short():
 
 def test_the_engine_knows_no_maps_and_no_tables():
     """The engine imports numbers only: no pandas, no geometry, no files."""
-    for path in (SOURCE / "engine").glob("*.py"):
+    for path in (SOURCE / "engine").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -6,7 +6,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.discrete.discrete_model import NegativeBinomial
 
-from rtmkc.engine.families import FAMILIES, GlmFit, fit_glm, rows_of_cells
+from rtmkc.engine.rows.families import FAMILIES, GlmFit, fit_glm, rows_of_cells
 from rtmkc.errors import InputError
 
 LEEDS = {"intercept": -3.3565, "coef": (2.1578, 3.0617), "log_sigma": 1.69852}

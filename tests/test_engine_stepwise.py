@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rtmkc.engine.collapse import collapse, patterns
-from rtmkc.engine.families import fit_glm
-from rtmkc.engine.stepwise import search_bic
+from rtmkc.engine.rows.collapse import collapse, patterns
+from rtmkc.engine.rows.families import fit_glm
+from rtmkc.engine.rows.stepwise import search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import rtmkc as rtm
-from rtmkc.engine.families import fit_glm
+from rtmkc.engine.rows.families import fit_glm
 from rtmkc.errors import InputError, ModelWarning
 from rtmkc.model.folds import block_folds
 from rtmkc.model.observations import observe

@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 
 import rtmkc as rtm
-from rtmkc.engine.families import fit_glm
+from rtmkc.engine.rows.families import fit_glm
 from rtmkc.model.guarded.noise import Noise, Whitener, fit_with_noise, measure_noise
 from rtmkc.model.guarded.plane import Plane
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rtmkc.engine.path import PathFit, fit_path
-from rtmkc.engine.stepwise import StepwiseFit, search_bic
+from rtmkc.engine.rows.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.raster.candidates import Candidates
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rtmkc.engine.families import GlmFit
+from rtmkc.engine.rows.families import GlmFit
 from rtmkc.model.guarded.recipe import LEVEL, WALD, Gate, GuardedFit
 from rtmkc.model.selection import MIN_INCIDENTS, Selection
 from rtmkc.raster.candidates import Candidates

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rtmkc.engine.collapse import collapse
-from rtmkc.engine.families import GlmFit
-from rtmkc.engine.stepwise import search_bic
+from rtmkc.engine.rows.collapse import collapse
+from rtmkc.engine.rows.families import GlmFit
+from rtmkc.engine.rows.stepwise import search_bic
 from rtmkc.engine.sweeps import Design
 from rtmkc.model.selection import MIN_INCIDENTS, enough_incidents, incidents_inside, sign_bounds
 from rtmkc.model.why import RiskTerrainModel

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtmkc.engine.collapse import collapse
-from rtmkc.engine.families import GlmFit, fit_glm
+from rtmkc.engine.rows.collapse import collapse
+from rtmkc.engine.rows.families import GlmFit, fit_glm
 from rtmkc.engine.sweeps import Design
 from rtmkc.model.folds import block_folds
 from rtmkc.model.guarded.noise import ROUGH, NoiseFit, Whitened, Whitener, fit_with_noise, measure_noise

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.stats import t
 
-from rtmkc.engine.collapse import patterns
-from rtmkc.engine.families import GlmFit, fit_glm
+from rtmkc.engine.rows.collapse import patterns
+from rtmkc.engine.rows.families import GlmFit, fit_glm
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 from rtmkc.evidence.statistics.resampling import square_blocks

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from rtmkc import checks
-from rtmkc.engine import kernels
+from rtmkc.engine.rows import kernels
 from rtmkc.errors import InputError
 
 Floats = NDArray[np.float64]

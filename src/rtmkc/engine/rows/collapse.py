@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rtmkc import checks
-from rtmkc.engine.families import FAMILIES, Floats, GlmFit, Integers, fit_glm
+from rtmkc.engine.rows.families import FAMILIES, Floats, GlmFit, Integers, fit_glm
 from rtmkc.engine.sweeps import Design, check_cells
 
 

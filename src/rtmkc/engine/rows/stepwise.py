@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
 from rtmkc import checks
-from rtmkc.engine import kernels
-from rtmkc.engine.collapse import patterns
-from rtmkc.engine.families import (
+from rtmkc.engine.path import check_bounds
+from rtmkc.engine.rows import kernels
+from rtmkc.engine.rows.collapse import patterns
+from rtmkc.engine.rows.families import (
     FAMILIES,
     Floats,
     GlmFit,
@@ -27,7 +28,6 @@ from rtmkc.engine.families import (
     tail_of_all,
     whole_counts,
 )
-from rtmkc.engine.path import check_bounds
 from rtmkc.engine.sweeps import Design, check_cells
 from rtmkc.errors import InputError
 
