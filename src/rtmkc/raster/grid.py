@@ -192,14 +192,24 @@ class Grid:
         return np.nonzero(self.inside)[1]
 
     @property
+    def column_eastings(self) -> np.ndarray:
+        """Easting of the cell centres of each column in metres; shape (n_columns,)."""
+        return self.west + (np.arange(self.n_columns) + 0.5) * self.cell_size
+
+    @property
+    def row_northings(self) -> np.ndarray:
+        """Northing of the cell centres of each row in metres; shape (n_rows,)."""
+        return self.north - (np.arange(self.n_rows) + 0.5) * self.cell_size
+
+    @property
     def eastings(self) -> np.ndarray:
         """Easting of each cell centre in metres; shape (n_cells,)."""
-        return self.west + (self.columns + 0.5) * self.cell_size
+        return self.column_eastings[self.columns]
 
     @property
     def northings(self) -> np.ndarray:
         """Northing of each cell centre in metres; shape (n_cells,)."""
-        return self.north - (self.rows + 0.5) * self.cell_size
+        return self.row_northings[self.rows]
 
     def to_raster(self, vector: np.ndarray, *, fill: Any = np.nan) -> np.ndarray:
         """Spread a cell vector over the raster; cells outside the area get `fill`."""
