@@ -20,7 +20,8 @@ from rtmkc.errors import InputError
 from rtmkc.inputs.kansas_city.crime import read_kcpd_crime
 from rtmkc.inputs.kansas_city.requests_311 import read_kc_311
 from rtmkc.inputs.layers import read_layer
-from rtmkc.raster.grid import Grid, StudyArea, suggest_block_length
+from rtmkc.raster.grid import Grid, StudyArea
+from rtmkc.raster.tiles import suggest_block_length
 
 YEARS = (2022, 2023, 2024)
 WRITTEN = {

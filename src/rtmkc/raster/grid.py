@@ -4,28 +4,27 @@ A *cell vector* ``(n_cells,)`` holds the cells of the study area in row-major or
 ``(n_rows, n_columns)`` is north up. Cells are half-open squares ``[west, east) x (south, north]``.
 """
 
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyproj
 import shapely
-from affine import Affine
 
-from rtmkc.errors import CapacityError, DataWarning, InputError
+from rtmkc.errors import CapacityError, InputError
 from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.raster.area import StudyArea
-from rtmkc.raster.coverage import coverage
-from rtmkc.units import format_length, parse_length
+from rtmkc.raster.tiles import Frame, Strip, lay_frame, share_of_rows
+from rtmkc.units import format_length
 
 MAX_CELLS = 50_000_000
 """Cells of the bounding box that fit in memory beside their codes; larger grids are refused before building."""
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Grid(Frame):
     """Square cells over a study area.
 
     A cell belongs to the area if any of it is inside; `share` is how much. Make one with `cover`.
@@ -60,13 +59,6 @@ class Grid:
     array([0, 5])
     """
 
-    area: StudyArea
-    cell_size: float
-    west: float
-    north: float
-    n_rows: int
-    n_columns: int
-    block_length: float | None
     inside: np.ndarray = field(repr=False)
     share: np.ndarray = field(repr=False)
     notes: tuple[str, ...] = ()
@@ -100,60 +92,50 @@ class Grid:
         CapacityError
             If the bounding box has more than `MAX_CELLS` cells; nothing is built before the check.
         """
-        notes: list[str] = []
-        block = parse_length(block_length, name="block_length") if block_length is not None else None
-        size = parse_length(cell_size, name="cell_size") if cell_size is not None else None
-        if block is None and size is None:
-            if streets is None:
-                raise InputError(
-                    "Invalid grid. Give block_length= (such as '450 ft'), cell_size=, or streets= to measure blocks."
-                )
-            block = suggest_block_length(streets, area)
-            notes.append(
-                f"block length {format_length(block)} measured: the median block of the street layer"
-            )
-        if size is None:
-            assert block is not None  # one of the two is set above
-            size = block / 2
-            notes.append(f"cell {format_length(size)} = half a block")
-        west, south, east, north = area.geometry.bounds
-        if size**2 > area.area_m2:
-            raise InputError(
-                f"Invalid cell_size {size:,.1f} m. A cell is larger than the whole study area "
-                f"({area.area_m2:,.0f} m2); choose a smaller cell or block."
-            )
-        n_columns, n_rows = _steps(east - west, size), _steps(north - south, size)
-        if n_rows * n_columns > MAX_CELLS:
+        frame, notes = lay_frame(area, block_length, cell_size, streets)
+        n_raster = frame.n_rows * frame.n_columns
+        if n_raster > MAX_CELLS:
+            west, south, east, north = area.geometry.bounds
             raise CapacityError(
-                f"Invalid cell_size {size:,.3g} m. It would make {n_rows * n_columns:,} cells over the bounding box; "
+                f"Invalid cell_size {frame.cell_size:,.3g} m. It would make {n_raster:,} cells over the bounding box; "
                 f"at most {MAX_CELLS:,} fit in memory. Choose a cell of at least "
                 f"{np.sqrt((east - west) * (north - south) / MAX_CELLS):,.1f} m, and check the unit of the block length."
             )
-        closed_area, closed = area.without_small_holes(size**2)
-        if closed:
-            notes.append(f"{closed:,} holes smaller than a cell closed")
-        top = south + n_rows * size
-        share = coverage(closed_area.geometry, west, top, size, n_rows, n_columns)
+        # By strips, as everything is measured: the shares are those of any strip of the frame.
+        share = np.concatenate([share_of_rows(frame, *rows) for rows in frame.spans()])
         inside = share > 0
         return cls(
-            closed_area,
-            size,
-            float(west),
-            float(top),
-            n_rows,
-            n_columns,
-            block,
+            frame.area,
+            frame.cell_size,
+            frame.west,
+            frame.north,
+            frame.n_rows,
+            frame.n_columns,
+            frame.block_length,
             inside,
             share[inside],
-            tuple(notes),
+            notes,
         )
 
     def __post_init__(self) -> None:
-        number = np.full(self.inside.shape, -1, dtype=np.int64)
-        number[self.inside] = np.arange(self.n_cells)
-        object.__setattr__(self, "_number", number)
-        for values in (self.inside, self.share, number):
+        for values in (self.inside, self.share):
             values.setflags(write=False)
+
+    @cached_property
+    def _number(self) -> np.ndarray:
+        """The cell of every raster cell, -1 where there is none."""
+        number = np.full(self.inside.shape, -1, dtype=np.int32)
+        number[self.inside] = np.arange(self.n_cells, dtype=np.int32)
+        return number
+
+    def strips(self) -> Iterator[Strip]:
+        """Give strips of rows from the north, taken from the flags and shares of the grid."""
+        before = 0
+        for first_row, n_rows in self.spans():
+            inside = self.inside[first_row : first_row + n_rows]
+            strip = Strip(self, first_row, inside, before)
+            before += strip.n_cells
+            yield strip
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
@@ -167,19 +149,9 @@ class Grid:
         return self.crs.to_wkt(), self.cell_size, self.west, self.north, self.n_rows, self.n_columns
 
     @property
-    def crs(self) -> pyproj.CRS:
-        """Coordinate reference system, projected, in metres."""
-        return self.area.crs
-
-    @property
     def n_cells(self) -> int:
         """Number of cells of the area."""
         return int(self.share.size)
-
-    @property
-    def transform(self) -> Affine:
-        """Affine transform from (column, row) to (easting, northing), as rasterio writes it."""
-        return Affine(self.cell_size, 0.0, self.west, 0.0, -self.cell_size, self.north)
 
     @property
     def rows(self) -> np.ndarray:
@@ -190,16 +162,6 @@ class Grid:
     def columns(self) -> np.ndarray:
         """Column of each cell, 0 in the west; shape (n_cells,)."""
         return np.nonzero(self.inside)[1]
-
-    @property
-    def column_eastings(self) -> np.ndarray:
-        """Easting of the cell centres of each column in metres; shape (n_columns,)."""
-        return self.west + (np.arange(self.n_columns) + 0.5) * self.cell_size
-
-    @property
-    def row_northings(self) -> np.ndarray:
-        """Northing of the cell centres of each row in metres; shape (n_rows,)."""
-        return self.north - (np.arange(self.n_rows) + 0.5) * self.cell_size
 
     @property
     def eastings(self) -> np.ndarray:
@@ -252,7 +214,7 @@ class Grid:
         row[(row == self.n_rows) & (northings >= self.north - self.n_rows * self.cell_size)] -= 1
         good = (column >= 0) & (column < self.n_columns) & (row >= 0) & (row < self.n_rows)
         cell = np.full(eastings.shape, -1, dtype=np.int64)
-        cell[good] = self._number[row[good].astype(int), column[good].astype(int)]  # type: ignore[attr-defined]
+        cell[good] = self._number[row[good].astype(int), column[good].astype(int)]
         return cell
 
     def place(self, layer: Any) -> tuple[Layer, np.ndarray]:
@@ -319,36 +281,6 @@ class Grid:
         )
 
 
-def suggest_block_length(streets: Any, area: StudyArea) -> float:
-    """Return the median length in metres of the blocks of a street layer inside the area.
-
-    A block is a line of the layer; layers of whole streets, not split at crossings, give a value that
-    is too long and a warning.
-
-    Raises
-    ------
-    InputError
-        If no line of the layer touches the area.
-    """
-    layer = as_layer(streets, name="streets")
-    lines = layer.to_crs(area.crs).frame.geometry.explode(index_parts=False)
-    lines = lines[(lines.geom_type == "LineString") & shapely.intersects(lines.to_numpy(), area.geometry)]
-    lengths = lines.length[lines.length > 0]
-    if lengths.empty:
-        raise InputError(
-            f"Invalid streets {layer.source!r}. No line of it lies in the study area; give block_length= instead."
-        )
-    median = float(lengths.median())
-    if median > 400:
-        warnings.warn(
-            f"the median line of the street layer is {format_length(median)}, long for a block: its lines may not be "
-            "split at crossings; give block_length= if you know it",
-            DataWarning,
-            stacklevel=3,
-        )
-    return median
-
-
 def _single_points(layer: Layer) -> Layer:
     """A multipoint of one part is a point: some formats write all points so."""
     geometries = layer.frame.geometry
@@ -362,11 +294,6 @@ def _single_points(layer: Layer) -> Layer:
     return replace(
         layer, frame=layer.frame.set_geometry(gpd.GeoSeries(points, geometries.index, geometries.crs))
     )
-
-
-def _steps(extent: float, size: float) -> int:
-    # An extent that is a whole number of cells up to rounding must not gain a row of slivers.
-    return max(1, int(np.ceil(extent / size - 1e-9)))
 
 
 def _why_no_overlap(layer: Layer, grid: Grid) -> str:

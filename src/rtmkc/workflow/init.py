@@ -19,7 +19,7 @@ from rtmkc.inputs.kansas_city.offences import OFFENCES
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.selection import repeated
 from rtmkc.raster.area import WEB_MERCATOR, StudyArea
-from rtmkc.raster.grid import suggest_block_length
+from rtmkc.raster.tiles import suggest_block_length
 from rtmkc.storage import write_text
 from rtmkc.units import Period, format_length
 from rtmkc.workflow import guesses
