@@ -19,7 +19,7 @@ from scipy.fft import fft2, next_fast_len
 from rtmkc.checks import check_choice, check_count, check_number, check_positive
 from rtmkc.errors import InputError
 from rtmkc.raster.area import StudyArea
-from rtmkc.raster.candidates import ROUNDING
+from rtmkc.raster.coding import ROUNDING
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import nearest_distance, quartic_density

@@ -4,8 +4,11 @@ A *variable* is one code per cell (a distance ring, or the combination of densit
 says which columns each code switches on. Columns are 0/1 and are never stored per cell.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +16,22 @@ import pandas as pd
 
 from rtmkc.checks import check_unique
 from rtmkc.errors import InputError
+from rtmkc.raster.coding import (
+    CHUNK,
+    ROUNDING,
+    CodeStore,
+    combine,
+    count_below,
+    density_of,
+    flag_bits,
+    mean_and_deviation,
+    ring_codes,
+)
 from rtmkc.raster.factors import Features, RiskFactor
 from rtmkc.raster.grid import Grid
-from rtmkc.raster.surfaces import nearest_distance, quartic_density
 
 MIN_CELLS = 10
 """A column that is true, or false, in fewer cells than this cannot carry a weight."""
-ROUNDING = 1e-9
-"""Densities this close to a cut, relatively, count as equal: the order of a sum must not decide a column."""
 TOP_SHARES = (0.5, 0.25, 0.1, 0.05)
 """A raster's columns: the cells whose value is among the highest half, quarter, tenth, twentieth."""
 LOW_SHARES = (0.75, 0.9, 0.95)
@@ -125,6 +136,7 @@ def build_candidates(
     factors: Sequence[RiskFactor],
     *,
     cells: np.ndarray | None = None,
+    store: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Candidates:
     """Measure every factor at every kind and distance it may act, as the published procedure does.
@@ -138,6 +150,9 @@ def build_candidates(
     cells : ndarray of bool, shape (n_cells,), optional
         The cells that decide: cuts are taken from them, and columns that are constant, rare or duplicate in them
         are dropped. The other cells are coded by the same cuts. Default all; for places that are held out.
+    store : path, optional
+        A folder to keep the codes in, as files that are mapped into memory; the same bits as without. For grids whose
+        codes should not fill the memory.
     progress : callable, optional
         Called with (done, total) after each factor.
 
@@ -164,7 +179,7 @@ def build_candidates(
     .. [1] Caplan, J. M., Kennedy, L. W. and Piza, E. L. (2013). Risk Terrain Modeling Diagnostics
        (RTMDx) Utility user manual. Rutgers Center on Public Security.
     """
-    return _build(grid, factors, _steps_of, cells, progress)
+    return _build(grid, factors, _steps_of, cells, store, progress)
 
 
 def build_curves(
@@ -172,6 +187,7 @@ def build_curves(
     factors: Sequence[RiskFactor],
     *,
     cells: np.ndarray | None = None,
+    store: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Candidates:
     """Measure every factor finely: many nested distances and densities, for smooth curves of risk.
@@ -179,7 +195,7 @@ def build_curves(
     See `build_candidates` for parameters and errors. The kind of a factor is respected; nothing is
     looked at beyond its `max_influence`.
     """
-    return _build(grid, factors, _curves_of, cells, progress)
+    return _build(grid, factors, _curves_of, cells, store, progress)
 
 
 def check_factors(factors: Any) -> tuple[RiskFactor, ...]:
@@ -203,21 +219,28 @@ def _build(
     factors: Sequence[RiskFactor],
     measure: Callable[[Grid, RiskFactor, Features, tuple[str, ...], np.ndarray], list[_Variable]],
     cells: np.ndarray | None,
+    store: str | Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> Candidates:
     factors = check_factors(factors)
     deciding = _check_cells(grid, cells)
+    kept = CodeStore(None if store is None else Path(store))
+    features = {factor.name: factor.features(grid) for factor in factors}
+    kinds = [factor.resolve_kind(features[factor.name], grid) for factor in factors]
+
+    def measured(number: int) -> list[_Variable]:
+        factor = factors[number]
+        found = measure(grid, factor, features[factor.name], kinds[number][0], deciding)
+        return [replace(one, codes=kept.keep(one.codes)) for one in found]
+
     variables: list[_Variable] = []
-    features: dict[str, Features] = {}
-    notes: list[str] = []
-    for number, factor in enumerate(factors):
-        found = features[factor.name] = factor.features(grid)
-        kinds, note = factor.resolve_kind(found, grid)
-        notes += [note] if note else []
-        variables += measure(grid, factor, found, kinds, deciding)
-        if progress:
-            progress(number + 1, len(factors))
-    return _assemble(grid, factors, variables, features, tuple(notes), deciding)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, found in enumerate(pool.map(measured, range(len(factors)))):
+            variables += found
+            if progress:
+                progress(number + 1, len(factors))
+    notes = tuple(note for _, note in kinds if note)
+    return _assemble(grid, factors, variables, features, notes, deciding)
 
 
 def _check_cells(grid: Grid, cells: np.ndarray | None) -> np.ndarray:
@@ -241,18 +264,18 @@ def _steps_of(
     influences = factor.influences(grid)
     variables = []
     if "proximity" in kinds:
-        distance = nearest_distance(grid, geometries, influences[-1])
-        variables.append(_proximity(factor, distance, influences))
+        variables.append(_proximity(grid, factor, geometries, influences))
     if "density" in kinds:
-        above, rows = [], []
+        flags, rows = np.zeros(grid.n_cells, dtype=flag_bits(len(influences))), []
         for influence in influences:
-            density = quartic_density(grid, geometries, influence)
-            own = density[deciding]
-            cut = float(own.mean() + 2 * own.std())
-            above.append((density >= cut * (1 - ROUNDING)) & (density > 0))
+            density = density_of(grid, geometries, influence)
+            mean, deviation = mean_and_deviation(density, deciding)
+            cut = mean + 2 * deviation
+            flags <<= 1
+            flags |= (density >= cut * (1 - ROUNDING)) & (density > 0)
             rows.append(_row(factor, "density", influence, cut))
-        combinations, codes = np.unique(np.column_stack(above), axis=0, return_inverse=True)
-        variables.append(_Variable(_compact(codes.ravel()), combinations.astype(float), rows))
+        combinations, codes = combine(flags, len(influences))
+        variables.append(_Variable(codes, combinations, rows))
     return variables
 
 
@@ -268,22 +291,20 @@ def _curves_of(
         distances = np.geomspace(min(cell / 2, reach), reach, CURVE_DISTANCES)
         # The last step of geomspace may miss the reach by a rounding; the reach is the promise.
         distances[-1] = reach
-        variables.append(
-            _proximity(factor, nearest_distance(grid, geometries, reach), list(np.unique(distances)))
-        )
+        variables.append(_proximity(grid, factor, geometries, list(np.unique(distances))))
     if "density" in kinds:
         for bandwidth in (share * reach for share in CURVE_BANDWIDTHS):
             if bandwidth < 1.5 * cell and bandwidth < reach:
                 continue  # a kernel narrower than three cells across misses most features
-            density = quartic_density(grid, geometries, bandwidth)
+            density = density_of(grid, geometries, bandwidth)
             positive = density[deciding & (density > 0)]
             if not positive.size:
                 continue
             cuts = np.unique(np.append(0.0, np.quantile(positive, CURVE_QUANTILES)))
-            codes = np.searchsorted(cuts[1:] * (1 + ROUNDING), density, side="left") + (density > 0)
+            codes = count_below(cuts[1:] * (1 + ROUNDING), density) + (density > 0)
             table = np.tril(np.ones((len(cuts) + 1, len(cuts))), -1)
             rows = [_row(factor, "density", bandwidth, float(cut)) for cut in cuts]
-            variables.append(_Variable(_compact(codes), table, rows))
+            variables.append(_Variable(codes, table, rows))
     return variables
 
 
@@ -294,22 +315,20 @@ def _values(
     known = ~np.isnan(mean)
     levels = np.sort(quantiles)
     if not np.any(known & deciding):
-        return _Variable(_compact(np.zeros(grid.n_cells, dtype=np.int64)), np.zeros((1, 0)), [])
+        return _Variable(np.zeros(grid.n_cells, dtype=np.uint8), np.zeros((1, 0)), [])
     cuts = np.quantile(mean[known & deciding], levels)
-    codes = np.zeros(grid.n_cells, dtype=np.int64)
-    codes[known] = np.searchsorted(cuts + ROUNDING * np.abs(cuts), mean[known], side="left")
+    codes = count_below(cuts + ROUNDING * np.abs(cuts), mean)
     rows = []
     for level, cut in zip(levels, cuts, strict=True):
         name = f"{factor.name} | value | above {cut:.4g} (top {100 * (1 - level):.3g} %)"
         rows.append(_row(factor, "value", grid.cell_size, float(cut)) | {"name": name})
-    return _Variable(_compact(codes), np.tril(np.ones((len(cuts) + 1, len(cuts))), -1), rows)
+    return _Variable(codes, np.tril(np.ones((len(cuts) + 1, len(cuts))), -1), rows)
 
 
-def _proximity(factor: RiskFactor, distance: np.ndarray, influences: list[float]) -> _Variable:
+def _proximity(grid: Grid, factor: RiskFactor, geometries: np.ndarray, influences: list[float]) -> _Variable:
     # Ring 1 is the nearest, ring k the farthest, 0 is out of reach; column j holds rings 1..j+1.
     n_rings = len(influences)
-    ring = np.searchsorted(influences, distance, side="left") + 1
-    codes = _compact(np.where(ring > n_rings, 0, ring))
+    codes = ring_codes(grid, geometries, influences)
     table = np.zeros((n_rings + 1, n_rings))
     for number in range(n_rings):
         table[1 : number + 2, number] = 1.0
@@ -327,10 +346,6 @@ def _row(factor: RiskFactor, kind: str, influence: float, cut: float) -> dict[st
     }
 
 
-def _compact(codes: np.ndarray) -> np.ndarray:
-    return codes.astype(np.uint8 if codes.max(initial=0) < 256 else np.uint16)
-
-
 def _assemble(
     grid: Grid,
     factors: tuple[RiskFactor, ...],
@@ -344,10 +359,9 @@ def _assemble(
     tables: list[np.ndarray] = []
     kept_rows: list[dict[str, Any]] = []
     dropped_rows: list[dict[str, Any]] = []
-    seen: dict[bytes, str] = {}
+    seen: dict[int, list[tuple[str, _Variable, np.ndarray]]] = {}
     for variable in variables:
-        own = variable.codes[deciding]
-        cells_of_level = np.bincount(own, minlength=len(variable.table))
+        cells_of_level = _count_levels(variable, deciding)
         used = []
         for number, row in enumerate(variable.rows):
             flagged = variable.table[:, number] > 0
@@ -361,9 +375,13 @@ def _assemble(
                     f"too rare: {side} in {min(n_cells, n_deciding - n_cells)} cells, fewer than {MIN_CELLS}"
                 )
             else:
-                marked = np.packbits(flagged[own]).tobytes()
-                reason = f"duplicate: the same cells as {seen[marked]!r}" if marked in seen else ""
-                seen.setdefault(marked, row["name"])
+                like = seen.setdefault(n_cells, [])
+                same = (
+                    name for name, other, marks in like if _equal(variable, flagged, other, marks, deciding)
+                )
+                twin = next(same, None)
+                reason = "" if twin is None else f"duplicate: the same cells as {twin!r}"
+                like.append((row["name"], variable, flagged))
             if reason:
                 dropped_rows.append(row | {"reason": reason})
             else:
@@ -383,3 +401,24 @@ def _assemble(
         features,
         notes,
     )
+
+
+def _count_levels(variable: _Variable, deciding: np.ndarray) -> np.ndarray:
+    """Number of deciding cells at every level."""
+    total = np.zeros(len(variable.table), dtype=np.int64)
+    for begin in range(0, deciding.size, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        total += np.bincount(variable.codes[part][deciding[part]], minlength=total.size)
+    return total
+
+
+def _equal(
+    one: _Variable, marks: np.ndarray, other: _Variable, other_marks: np.ndarray, deciding: np.ndarray
+) -> bool:
+    """Whether two columns, given as variables and the levels that switch them on, mark the same deciding cells."""
+    for begin in range(0, deciding.size, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        apart = marks[one.codes[part]] != other_marks[other.codes[part]]
+        if (apart & deciding[part]).any():
+            return False
+    return True

@@ -7,7 +7,7 @@ import pandas as pd
 import shapely
 from scipy.ndimage import distance_transform_edt
 
-from rtmkc.raster.candidates import ROUNDING
+from rtmkc.raster.coding import ROUNDING
 from rtmkc.raster.factors import Features
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import nearest_distance, quartic_density

@@ -1,0 +1,131 @@
+"""One small code per cell from distances and densities, measured strip by strip."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rtmkc.raster.grid import Grid
+from rtmkc.raster.surfaces import nearest_distance, quartic_density
+from rtmkc.raster.tiles import measure_by_strips
+from rtmkc.storage import write_atomically
+
+ROUNDING = 1e-9
+"""Densities this close to a cut, relatively, count as equal: the order of a sum must not decide a column."""
+CHUNK = 2**16
+
+
+def ring_codes(grid: Grid, geometries: np.ndarray, distances: Sequence[float]) -> np.ndarray:
+    """Return the ring every cell lies in: 1 within the first distance, k within the k-th, 0 beyond the last."""
+    codes = np.empty(grid.n_cells, dtype=smallest_unsigned(len(distances) + 1))
+    ring = np.arange(1, len(distances) + 2, dtype=codes.dtype)
+    ring[-1] = 0
+    reach = distances[-1]
+    for strip, distance in measure_by_strips(grid.strips(), geometries, reach, nearest_distance):
+        codes[strip.cells] = ring[count_below(distances, distance)]
+    return codes
+
+
+def density_of(grid: Grid, geometries: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Return the density at every cell, (n_cells,), as `quartic_density` does."""
+    density = np.empty(grid.n_cells)
+    for strip, values in measure_by_strips(grid.strips(), geometries, bandwidth, quartic_density):
+        density[strip.cells] = values
+    return density
+
+
+def count_below(cuts: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return how many of the cuts each value is above; NaN is above none, infinity above all.
+
+    A comparison a cut: for the few cuts there are, several times faster than a search in each value.
+    """
+    number = np.zeros(values.shape, dtype=smallest_unsigned(len(cuts) + 1))
+    above = np.empty(values.shape, dtype=bool)
+    for cut in cuts:
+        np.greater(values, cut, out=above)
+        number += above
+    return number
+
+
+def combine(flags: np.ndarray, n_flags: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations of flags that occur, and which of them each cell has.
+
+    Parameters
+    ----------
+    flags : ndarray of unsigned integers, shape (n_cells,)
+        The flags of each cell as bits, the first one highest.
+    n_flags : int
+
+    Returns
+    -------
+    combinations : ndarray of float, shape (n_levels, n_flags)
+        In rising order.
+    codes : ndarray, shape (n_cells,)
+    """
+    if n_flags <= 16:
+        present = np.flatnonzero(np.bincount(flags, minlength=1))
+        number = np.zeros(int(present[-1]) + 1, dtype=smallest_unsigned(present.size))
+        number[present] = np.arange(present.size)
+        codes = number[flags]
+    else:
+        present, codes = np.unique(flags, return_inverse=True)
+        codes = codes.astype(smallest_unsigned(present.size))
+    bits = present.astype(np.uint64)[:, np.newaxis] >> np.arange(n_flags - 1, -1, -1, dtype=np.uint64)
+    return (bits & np.uint64(1)).astype(float), codes
+
+
+def mean_and_deviation(values: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation (divisor n) of the chosen cells, without a copy of them.
+
+    Chunks are merged by the update of Chan, Golub and LeVeque (1983, The American Statistician 37).
+    """
+    number, mean, squares = 0, 0.0, 0.0
+    for begin in range(0, values.size, CHUNK):
+        part = values[begin : begin + CHUNK][chosen[begin : begin + CHUNK]]
+        if not part.size:
+            continue
+        own = float(part.mean())
+        apart, total = own - mean, number + part.size
+        squares += float(((part - own) ** 2).sum()) + apart**2 * number * part.size / total
+        mean += apart * part.size / total
+        number = total
+    return mean, float(np.sqrt(squares / number))
+
+
+def flag_bits(n_flags: int) -> type[np.unsignedinteger]:
+    """Return the smallest unsigned type with a bit for each flag."""
+    return next(
+        kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if np.dtype(kind).itemsize * 8 >= n_flags
+    )
+
+
+def smallest_unsigned(n_levels: int) -> type[np.unsignedinteger]:
+    """Return the smallest unsigned type that numbers `n_levels` levels."""
+    return np.uint8 if n_levels <= 2**8 else np.uint16 if n_levels <= 2**16 else np.uint32
+
+
+class CodeStore:
+    """Where codes are kept: in memory, or as files of a folder that are mapped into it.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None keeps codes in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, codes: np.ndarray) -> np.ndarray:
+        """Return the same codes from where they are kept; a file is named after what is in it."""
+        if self._folder is None:
+            return codes
+        name = hashlib.blake2b(np.ascontiguousarray(codes).data, digest_size=12).hexdigest()
+        path = self._folder / f"codes-{name}.npy"
+        if not path.exists():
+            with write_atomically(path, overwrite=True) as temporary:
+                np.save(temporary, codes)
+        return np.load(path, mmap_mode="r")
