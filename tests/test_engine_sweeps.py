@@ -194,3 +194,39 @@ def test_codes_and_tables_must_fit(codes, tables, message):
     """Codes that are not levels of their table raise."""
     with pytest.raises(InputError, match=message):
         Design(codes, tables)
+
+
+def test_a_block_survives_its_bytes(problem):
+    """Blocks written one after the other and read back, without a copy, give the same bits."""
+    design, counts, offset, weights, folds = problem
+    memory = MemoryBlocks.build(design, counts, offset=offset, weights=weights, folds=folds)
+    stored = [memory.load(k).to_bytes() for k in range(memory.n_blocks)]
+    whole = memoryview(b"".join(stored))
+    ends = np.cumsum([0, *map(len, stored)])
+
+    class Stored:
+        n_blocks, n_folds = memory.n_blocks, memory.n_folds
+
+        def load(self, block):
+            return blocks.Block.from_buffer(whole[ends[block] : ends[block + 1]])
+
+    assert Stored().load(1).to_bytes() == stored[1]
+    coefs, intercepts = np.full((6, 7), 0.1), np.full(6, -1.0)
+    one = PoissonSweep(design.tables, memory)(coefs, intercepts)
+    other = PoissonSweep(design.tables, Stored())(coefs, intercepts)
+    np.testing.assert_array_equal(one.gradient, other.gradient)
+    for spoilt in (b"", stored[0][:-64], b"x" * 4096):
+        with pytest.raises(InputError, match="Invalid buffer"):
+            blocks.Block.from_buffer(spoilt)
+
+
+def test_a_block_needs_its_own_cells_only(problem):
+    """Blocks made one by one from slices are those of the whole design."""
+    design, counts, offset, weights, folds = problem
+    memory = MemoryBlocks.build(design, counts, offset=offset, weights=weights, folds=folds)
+    cells = slice(blocks.BLOCK_CELLS, 2 * blocks.BLOCK_CELLS)
+    alone = blocks.make_block(
+        [codes[cells] for codes in design.codes], design.tables, counts[cells],
+        offset=offset[cells], weights=weights[cells], folds=folds[cells], n_folds=5,
+    )  # fmt: skip
+    assert alone.to_bytes() == memory.load(1).to_bytes()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
@@ -15,6 +15,9 @@ from rtmkc.engine import kernels
 from rtmkc.errors import InputError
 
 BLOCK_CELLS = 16384
+_LAYOUT = 1
+_ALIGNMENT = 64
+_TYPES = ("|u1", "<u2", "<u4", "<i4", "<i8", "<f8")
 
 Floats = NDArray[np.float64]
 Integers = NDArray[Any]
@@ -170,29 +173,21 @@ def smallest_unsigned(n_levels: int) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
-    """The codes of some consecutive cells, as runs.
-
-    `levels` are the global levels that occur; all else are numbers within it: `first` and `last` the level
-    of every variable in the first and the last cell; the changes at cell c, from ``pointer[c]`` to before
-    ``pointer[c + 1]``, each leave level `origin` and enter level `target`.
-    """
-
-    levels: Integers
-    first: Integers
-    last: Integers
-    pointer: Integers
-    origin: Integers
-    target: Integers
-
-
-@dataclass(frozen=True, eq=False)
 class Block:
     """Some consecutive cells: the runs of their codes, exposure, counts and folds.
 
+    Whoever stores blocks keeps `to_bytes` and gives back `from_buffer`; what is inside concerns the engine.
+
     Attributes
     ----------
-    runs : Runs
+    levels : (n_present,)
+        The global levels that occur; the following four are numbers within it.
+    first, last : (n_variables,)
+        The level of every variable in the first and the last cell.
+    origin, target : (n_changes,)
+        The level left and the level entered, by cell.
+    pointer : (n_cells + 1,)
+        The changes at cell c are those from ``pointer[c]`` to before ``pointer[c + 1]``.
     exposure : (n_cells,)
         Weight x exp(offset); empty if it is 1 everywhere.
     weighted_counts : (n_cells,)
@@ -203,11 +198,57 @@ class Block:
         weight x (y log y - y).
     """
 
-    runs: Runs
+    levels: Integers
+    first: Integers
+    last: Integers
+    pointer: Integers
+    origin: Integers
+    target: Integers
     exposure: Floats
     weighted_counts: Floats
     fold: Integers
     totals: Floats
+
+    def to_bytes(self) -> bytes:
+        """Return the block as bytes, in the form the sweeps read."""
+        arrays = [np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)]
+        header = [
+            _LAYOUT,
+            *(number for part in arrays for number in (_TYPES.index(part.dtype.str), part.size)),
+        ]
+        pieces = [np.array(header, dtype="<i8").tobytes(), *(part.tobytes() for part in arrays)]
+        return b"".join(piece + bytes(-len(piece) % _ALIGNMENT) for piece in pieces)
+
+    @classmethod
+    def from_buffer(cls, buffer: bytes | memoryview) -> "Block":
+        """Return the block whose bytes these are, as read-only views: nothing is copied.
+
+        Raises
+        ------
+        InputError
+            If the bytes are not those of a block, or are cut short.
+        """
+        raw = np.frombuffer(buffer, dtype=np.uint8)
+        names = [field.name for field in fields(cls)]
+        place = 8 * (1 + 2 * len(names))
+        header = raw[:place].view("<i8") if raw.size >= place else np.zeros(1, dtype=np.int64)
+        if header[0] != _LAYOUT:
+            raise InputError(
+                f"Invalid buffer of {raw.size} bytes. It must hold a block of this version. Write the blocks again."
+            )
+        arrays = {}
+        for name, kind, size in zip(names, header[1::2].tolist(), header[2::2].tolist(), strict=True):
+            place += -place % _ALIGNMENT
+            end = place + size * np.dtype(_TYPES[kind]).itemsize
+            if end > raw.size:
+                raise InputError(
+                    f"Invalid buffer of {raw.size} bytes. The block is cut short. Write it again."
+                )
+            arrays[name] = raw[place:end].view(_TYPES[kind])
+            arrays[name].flags.writeable = False
+            place = end
+        arrays["totals"] = arrays["totals"].reshape(-1, 4)
+        return cls(**arrays)
 
 
 class BlockSource(Protocol):
@@ -270,28 +311,73 @@ class MemoryBlocks:
             If lengths differ, a value cannot be used, or there are no incidents.
         """
         counts, offset, weights = check_cells(design, counts, offset, weights)
-        fold_ids, n_folds = _check_folds(folds, counts.size)
-        totals = _totals(counts, offset, weights)
-        exposure = np.empty(0)
-        if offset is not None:
-            exposure = np.exp(offset)
-        if weights is not None:
-            exposure = weights * exposure if exposure.size else weights.copy()
-        weighted_counts = counts if weights is None else counts * weights
+        fold_ids, n_folds = check_folds(folds, counts.size)
         blocks = []
         for begin in range(0, counts.size, BLOCK_CELLS):
-            cells = slice(begin, min(begin + BLOCK_CELLS, counts.size))
-            fold = fold_ids[cells] if n_folds else fold_ids[:0]
-            rows = fold if n_folds else np.zeros(cells.stop - begin, dtype=np.int32)
-            by_fold = np.zeros((n_folds + 1, 4))
-            for item in range(4):
-                by_fold[:, item] = np.bincount(
-                    np.where(rows < 0, n_folds, rows), weights=totals[cells, item], minlength=n_folds + 1
+            cells = slice(begin, begin + BLOCK_CELLS)
+            blocks.append(
+                make_block(
+                    [codes[cells] for codes in design.codes],
+                    design.tables,
+                    counts[cells],
+                    offset=None if offset is None else offset[cells],
+                    weights=None if weights is None else weights[cells],
+                    folds=fold_ids[cells] if n_folds else None,
+                    n_folds=n_folds,
                 )
-            runs = _runs(design, cells)
-            some = exposure[cells] if exposure.size else exposure
-            blocks.append(Block(runs, some, weighted_counts[cells], fold, by_fold))
+            )
         return cls(tuple(blocks), n_folds)
+
+
+def make_block(
+    codes: Sequence[Integers],
+    tables: Sequence[Floats],
+    counts: Floats,
+    *,
+    offset: Floats | None = None,
+    weights: Floats | None = None,
+    folds: Integers | None = None,
+    n_folds: int = 0,
+) -> Block:
+    """Make one block of some consecutive cells, at most `BLOCK_CELLS` of them.
+
+    All arrays hold these cells alone; what they must be is said in `MemoryBlocks.build`, and is not checked
+    again: `check_cells` and `check_folds` do it for all cells at once.
+
+    Parameters
+    ----------
+    codes : sequence of (n_cells,)
+        One array of levels for each variable.
+    tables : sequence of (n_levels, n_columns_of_variable)
+        `Design.tables`.
+    counts, offset, weights, folds : (n_cells,)
+    n_folds : int
+        Number of folds over all blocks.
+    """
+    size = counts.size
+    rows = np.full(size, n_folds) if folds is None else np.where(folds < 0, n_folds, folds)
+    values = _totals(counts, offset, weights)
+    totals = np.zeros((n_folds + 1, 4))
+    for item in range(4):
+        totals[:, item] = np.bincount(rows, weights=values[:, item], minlength=n_folds + 1)
+    exposure = np.empty(0)
+    if offset is not None:
+        exposure = np.exp(offset)
+    if weights is not None:
+        exposure = weights * exposure if exposure.size else weights.astype(np.float64)
+    levels, first, last, pointer, origin, target = _runs(codes, tables, size)
+    return Block(
+        levels=levels,
+        first=first,
+        last=last,
+        pointer=pointer,
+        origin=origin,
+        target=target,
+        exposure=exposure,
+        weighted_counts=counts if weights is None else counts * weights,
+        fold=np.empty(0, dtype=np.int32) if folds is None else folds.astype(np.int32),
+        totals=totals,
+    )
 
 
 def check_cells(
@@ -336,7 +422,14 @@ def check_cells(
     return counts, offset, weights
 
 
-def _check_folds(folds: ArrayLike | None, n_cells: int) -> tuple[NDArray[np.int32], int]:
+def check_folds(folds: ArrayLike | None, n_cells: int) -> tuple[NDArray[np.int32], int]:
+    """Return folds as an array ``(n_cells,)``, empty if there are none, and their number.
+
+    Raises
+    ------
+    InputError
+        If they are not one number a cell, or not numbered from 0 without a gap.
+    """
     if folds is None:
         return np.zeros(0, dtype=np.int32), 0
     fold_ids = np.asarray(folds)
@@ -364,34 +457,34 @@ def _totals(counts: Floats, offset: Floats | None, weights: Floats | None) -> Fl
     return totals if weights is None else totals * weights[:, np.newaxis]
 
 
-def _runs(design: Design, cells: slice) -> Runs:
-    n_cells = cells.stop - cells.start
+def _runs(parts: Sequence[Integers], tables: Sequence[Floats], n_cells: int) -> tuple[Integers, ...]:
+    """Return levels, first, last, pointer, origin and target of a block."""
     n_changes = np.zeros(n_cells, dtype=np.int32)
-    parts = [codes[cells] for codes in design.codes]
     for codes in parts:
         kernels.count_changes(codes, n_changes)
     pointer = np.zeros(n_cells + 1, dtype=np.int32)
     np.cumsum(n_changes, out=pointer[1:])
     present = []
-    for codes, table in zip(parts, design.tables, strict=True):
+    for codes, table in zip(parts, tables, strict=True):
         few = table.shape[0] <= BLOCK_CELLS
         present.append(np.flatnonzero(np.bincount(codes)) if few else np.unique(codes).astype(np.int64))
     n_local = sum(levels.size for levels in present)
     name = np.uint16 if n_local <= 2**16 else np.uint32
     origin, target = np.empty((2, int(pointer[-1])), dtype=name)
     cursor = pointer[:-1].copy()
-    first, last = np.empty((2, design.n_variables), dtype=np.int64)
-    local_start = 0
+    first, last = np.empty((2, len(parts)), dtype=np.int64)
+    local_start = level_start = 0
+    occurring = [np.empty(0, dtype=np.int64)]
     for variable, (codes, levels) in enumerate(zip(parts, present, strict=True)):
-        local = np.empty(design.tables[variable].shape[0], dtype=name)
+        n_levels = tables[variable].shape[0]
+        local = np.empty(n_levels, dtype=name)
         local[levels] = np.arange(local_start, local_start + levels.size, dtype=name)
         kernels.list_changes(codes, local, cursor, origin, target)
         first[variable], last[variable] = local[codes[0]], local[codes[-1]]
+        occurring.append(levels + level_start)
         local_start += levels.size
-    starts = design.level_start[:-1]
-    occurring = [levels + start for levels, start in zip(present, starts, strict=True)]
-    levels = np.concatenate(occurring) if occurring else np.empty(0, dtype=np.int64)
-    return Runs(levels, first, last, pointer, origin, target)
+        level_start += n_levels
+    return np.concatenate(occurring), first, last, pointer, origin, target
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from rtmkc.engine.blocks import (
     Floats,
     Integers,
     MemoryBlocks,
-    Runs,
     check_cells,
     thread_map,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "Integers",
     "MemoryBlocks",
     "PoissonSweep",
-    "Runs",
     "SweepSums",
     "check_cells",
     "thread_map",
@@ -244,20 +242,19 @@ def _block_sums(
     source: BlockSource, contributions: list[Floats], intercepts: list[Floats], use_counts: bool, number: int
 ) -> tuple[Integers, Floats, Floats, Floats]:
     block = source.load(number)
-    runs = block.runs
     exposure = block.weighted_counts if use_counts else block.exposure
     width = contributions[0].shape[1]
     histograms = []
     inside, outside = np.zeros((2, len(contributions), width))
     for one_pass, contribution in enumerate(contributions):
-        histogram = np.zeros((runs.levels.size, width))
+        histogram = np.zeros((block.levels.size, width))
         kernels.sweep_block(
-            runs.first, runs.last, runs.pointer, runs.origin, runs.target,
-            contribution[runs.levels], intercepts[one_pass][np.newaxis], exposure,
+            block.first, block.last, block.pointer, block.origin, block.target,
+            contribution[block.levels], intercepts[one_pass][np.newaxis], exposure,
             block.fold, one_pass * width, histogram, inside[one_pass : one_pass + 1], outside[one_pass],
         )  # fmt: skip
         histograms.append(histogram)
-    return runs.levels, np.hstack(histograms), inside.ravel(), outside.ravel()
+    return block.levels, np.hstack(histograms), inside.ravel(), outside.ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,12 +269,11 @@ class _Point:
 
 def _block_pairs(at: _Point, variable: Integers, place: Integers, size: int, number: int) -> Floats:
     block = at.source.load(number)
-    runs = block.runs
     pairs = np.zeros((size, size))
     kernels.pair_block(
-        runs.first, runs.pointer, runs.origin, runs.target,
-        at.contribution[runs.levels], at.intercept, block.exposure, block.fold, at.left_out,
-        variable[runs.levels], place[runs.levels], pairs,
+        block.first, block.pointer, block.origin, block.target,
+        at.contribution[block.levels], at.intercept, block.exposure, block.fold, at.left_out,
+        variable[block.levels], place[block.levels], pairs,
     )  # fmt: skip
     return pairs
 
@@ -286,12 +282,11 @@ def _block_hessian(
     at: _Point, spans: tuple[Integers, Integers, Integers, Floats], size: int, number: int
 ) -> Floats:
     block = at.source.load(number)
-    runs = block.runs
     start, end, value_start, values = spans
     hessian = np.zeros((size, size))
     kernels.hessian_block(
-        runs.first, runs.pointer, runs.origin, runs.target,
-        at.contribution[runs.levels], at.intercept, block.exposure, block.fold, at.left_out,
-        start[runs.levels], end[runs.levels], value_start[runs.levels], values, hessian,
+        block.first, block.pointer, block.origin, block.target,
+        at.contribution[block.levels], at.intercept, block.exposure, block.fold, at.left_out,
+        start[block.levels], end[block.levels], value_start[block.levels], values, hessian,
     )  # fmt: skip
     return hessian
