@@ -1,67 +1,385 @@
-"""Compiled loops of the raster room: points are splatted onto the cells they can reach."""
+"""Compiled loops of the raster room: points, segments and polygons are spread over the cells they can reach.
+
+A *band* is some rows of a lattice that fit in cache. Its columns are followed by `PADDING` more, so that loops
+over the columns in reach run in whole groups of eight; what is written there is never read. Sums and minima of
+a cell are taken in the order of the features, whatever the band.
+"""
 
 import numba
 import numpy as np
 
+PADDING = 8
+SLACK = 1e-6
+"""In cells: what is looked at beyond the reach, so that rounding of a row or column number never loses a cell."""
+
 
 @numba.njit(cache=True, nogil=True)
-def splat_distance(
-    eastings: np.ndarray,
-    northings: np.ndarray,
-    west: float,
-    north: float,
+def merge_points(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first point of every distinct place, in order, and how many points lie there.
+
+    `coordinates` are the bits (n, 2) of the coordinates as integers: equal places are equal to the last bit.
+    """
+    number = coordinates.shape[0]
+    size = 16
+    while size < 2 * number:
+        size *= 2
+    slots = np.full(size, -1, dtype=np.int64)
+    first, counts = np.empty(number, dtype=np.int64), np.empty(number)
+    places = 0
+    for point in range(number):
+        mixed = np.uint64(coordinates[point, 0]) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) + np.uint64(coordinates[point, 1])
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        slot = np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(size - 1))
+        while slots[slot] >= 0:
+            other = first[slots[slot]]
+            if (
+                coordinates[other, 0] == coordinates[point, 0]
+                and coordinates[other, 1] == coordinates[point, 1]
+            ):
+                break
+            slot = (slot + 1) & (size - 1)
+        if slots[slot] < 0:
+            slots[slot] = places
+            first[places] = point
+            counts[places] = 0.0
+            places += 1
+        counts[slots[slot]] += 1.0
+    return first[:places], counts[:places]
+
+
+@numba.njit(cache=True, nogil=True)
+def members_of_bands(
+    lows: np.ndarray,
+    highs: np.ndarray,
+    north_row: float,
+    size: float,
+    n_rows: int,
+    band_rows: int,
+    reach: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which items, from `lows` to `highs` (northings), can reach each band of rows: offsets and items.
+
+    Items keep their order within a band. One without a northing reaches none.
+    """
+    n_bands = (n_rows + band_rows - 1) // band_rows
+    offsets = np.zeros(n_bands + 1, dtype=np.int64)
+    span = reach / size + SLACK
+    for item in range(lows.size):
+        first, last = _bands_of(lows[item], highs[item], north_row, size, n_rows, band_rows, span)
+        for band in range(first, last + 1):
+            offsets[band + 1] += 1
+    for band in range(n_bands):
+        offsets[band + 1] += offsets[band]
+    items = np.empty(offsets[n_bands], dtype=np.int64)
+    following = offsets[:-1].copy()
+    for item in range(lows.size):
+        first, last = _bands_of(lows[item], highs[item], north_row, size, n_rows, band_rows, span)
+        for band in range(first, last + 1):
+            items[following[band]] = item
+            following[band] += 1
+    return offsets, items
+
+
+@numba.njit(cache=True, nogil=True)
+def _bands_of(
+    low: float, high: float, north_row: float, size: float, n_rows: int, band_rows: int, span: float
+) -> tuple[int, int]:
+    first_row = (north_row - high) / size - span
+    last_row = (north_row - low) / size + span
+    if not (first_row <= n_rows - 1 and last_row >= 0.0):
+        return 0, -1
+    first = max(0, int(np.ceil(max(first_row, 0.0)))) // band_rows
+    return first, int(min(np.floor(last_row), n_rows - 1.0)) // band_rows
+
+
+@numba.njit(cache=True, nogil=True)
+def splat_points(
+    points: np.ndarray,
+    members: np.ndarray,
+    column_eastings: np.ndarray,
+    row_northings: np.ndarray,
     size: float,
     reach: float,
     squared: np.ndarray,
 ) -> None:
-    """Lower `squared` (raster, m2) to the squared distance from each cell centre to the nearest point."""
-    n_rows, n_columns = squared.shape
-    limit = reach * reach
-    for point in range(eastings.size):
-        # Centre of cell (r, c) lies at west + (c + .5) size, north - (r + .5) size.
-        across = (eastings[point] - west) / size - 0.5
-        down = (north - northings[point]) / size - 0.5
-        span = reach / size
-        first_row, last_row = max(0, int(np.ceil(down - span))), min(n_rows - 1, int(np.floor(down + span)))
-        first_column = max(0, int(np.ceil(across - span)))
-        last_column = min(n_columns - 1, int(np.floor(across + span)))
+    """Lower `squared` (band, m2) to the squared distance from each cell centre to the nearest point.
+
+    Cells a little beyond the reach are lowered too, to their own distance.
+    """
+    span = reach / size + SLACK
+    runs = np.empty(2 * int(np.ceil(span)) + 2 * PADDING)
+    for point in members:
+        easting, northing = points[point, 0], points[point, 1]
+        first_row, last_row = _range(row_northings[0] - northing, size, span, row_northings.size)
+        first, last = _range(easting - column_eastings[0], size, span, column_eastings.size - PADDING)
+        if last_row < first_row or last < first:
+            continue
+        width = ((last - first) // PADDING + 1) * PADDING
+        for column in range(width):
+            run = column_eastings[first + column] - easting
+            runs[column] = run * run
         for row in range(first_row, last_row + 1):
-            rise = (north - (row + 0.5) * size) - northings[point]
-            for column in range(first_column, last_column + 1):
-                run = (west + (column + 0.5) * size) - eastings[point]
-                distance = rise * rise + run * run
-                if distance <= limit and distance < squared[row, column]:
-                    squared[row, column] = distance
+            rise = row_northings[row] - northing
+            rise *= rise
+            line = squared[row, first : first + width]
+            for column in range(width):
+                line[column] = min(line[column], rise + runs[column])
 
 
 @numba.njit(cache=True, nogil=True)
 def splat_quartic(
-    eastings: np.ndarray,
-    northings: np.ndarray,
+    points: np.ndarray,
     weights: np.ndarray,
-    west: float,
-    north: float,
+    column_eastings: np.ndarray,
+    row_northings: np.ndarray,
     size: float,
     bandwidth: float,
     total: np.ndarray,
 ) -> None:
-    """Add to `total` (raster) the quartic kernel of every weighted point, peak 1."""
-    n_rows, n_columns = total.shape
+    """Add to `total` (band) the weight of every point times ``(d^2 - r^2)^2`` where ``r < d``, the bandwidth."""
     limit = bandwidth * bandwidth
-    span = bandwidth / size
-    for point in range(eastings.size):
-        across = (eastings[point] - west) / size - 0.5
-        down = (north - northings[point]) / size - 0.5
-        first_row, last_row = max(0, int(np.ceil(down - span))), min(n_rows - 1, int(np.floor(down + span)))
-        first_column = max(0, int(np.ceil(across - span)))
-        last_column = min(n_columns - 1, int(np.floor(across + span)))
+    span = bandwidth / size + SLACK
+    runs = np.empty(2 * int(np.ceil(span)) + 2 * PADDING)
+    for point in range(weights.size):
+        easting, northing, weight = points[point, 0], points[point, 1], weights[point]
+        first_row, last_row = _range(row_northings[0] - northing, size, span, row_northings.size)
+        first, last = _range(easting - column_eastings[0], size, span, column_eastings.size - PADDING)
+        if last_row < first_row or last < first:
+            continue
+        width = ((last - first) // PADDING + 1) * PADDING
+        for column in range(width):
+            run = column_eastings[first + column] - easting
+            runs[column] = run * run
         for row in range(first_row, last_row + 1):
-            rise = (north - (row + 0.5) * size) - northings[point]
-            for column in range(first_column, last_column + 1):
-                run = (west + (column + 0.5) * size) - eastings[point]
-                fade = 1.0 - (rise * rise + run * run) / limit
-                if fade > 0.0:
-                    total[row, column] += weights[point] * fade * fade
+            rise = row_northings[row] - northing
+            rise *= rise
+            line = total[row, first : first + width]
+            for column in range(width):
+                fade = max(0.0, limit - (rise + runs[column]))
+                line[column] += weight * (fade * fade)
+
+
+@numba.njit(cache=True, nogil=True)
+def splat_segments(
+    segments: np.ndarray,
+    members: np.ndarray,
+    column_eastings: np.ndarray,
+    row_northings: np.ndarray,
+    size: float,
+    reach: float,
+    squared: np.ndarray,
+) -> None:
+    """Lower `squared` (band, m2) to the squared distance from each cell centre to the nearest segment.
+
+    `segments` are (n, 4): easting and northing of both ends. In each row only the columns are visited
+    that the part of the segment near the row can reach.
+    """
+    span = reach / size + SLACK
+    for segment in members:
+        easting, northing = segments[segment, 0], segments[segment, 1]
+        run, rise = segments[segment, 2] - easting, segments[segment, 3] - northing
+        length = run * run + rise * rise
+        inverse = 1.0 / length if length > 0.0 else 0.0
+        high, low = max(northing, northing + rise), min(northing, northing + rise)
+        first_row = max(0, int(np.ceil(max(-1.0, (row_northings[0] - high) / size - span))))
+        last_row = int(np.floor(min(row_northings.size - 1.0, (row_northings[0] - low) / size + span)))
+        for row in range(first_row, last_row + 1):
+            above = row_northings[row] - northing
+            start, stop = 0.0, 1.0
+            if rise != 0.0:
+                one, other = (above - span * size) / rise, (above + span * size) / rise
+                start, stop = max(start, min(one, other)), min(stop, max(one, other))
+            west = easting + min(start * run, stop * run) - column_eastings[0]
+            east = easting + max(start * run, stop * run) - column_eastings[0]
+            last_column = column_eastings.size - PADDING - 1.0
+            if not (east / size + span >= 0.0 and west / size - span <= last_column):
+                continue
+            first = int(np.ceil(max(0.0, west / size - span)))
+            last = int(np.floor(min(last_column, east / size + span)))
+            if last < first:
+                continue
+            width = ((last - first) // PADDING + 1) * PADDING
+            line = squared[row, first : first + width]
+            eastings = column_eastings[first : first + width]
+            for column in range(width):
+                beyond = eastings[column] - easting
+                share = min(1.0, max(0.0, (beyond * run + above * rise) * inverse))
+                beyond -= share * run
+                off = above - share * rise
+                line[column] = min(line[column], beyond * beyond + off * off)
+
+
+@numba.njit(cache=True, nogil=True)
+def _range(offset: float, size: float, span: float, number: int) -> tuple[int, int]:
+    """First and last of `number` centres within `span` cells of an offset (m) from the first centre."""
+    position = offset / size
+    if not (position + span >= 0.0 and position - span <= number - 1):
+        return 0, -1
+    return max(0, int(np.ceil(position - span))), min(number - 1, int(np.floor(position + span)))
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_polygons(
+    edges: np.ndarray,
+    offsets: np.ndarray,
+    members: np.ndarray,
+    column_eastings: np.ndarray,
+    row_northings: np.ndarray,
+    size: float,
+    squared: np.ndarray,
+) -> None:
+    """Set `squared` (band) to 0 where a cell centre lies in a polygon: where its rings cross the row an odd number of times to the west."""
+    n_rows, n_columns = row_northings.size, column_eastings.size - PADDING
+    odd = np.zeros((n_rows, n_columns + 1), dtype=np.bool_)
+    for polygon in members:
+        top, bottom, left, right = n_rows, -1, n_columns, -1
+        for edge in range(offsets[polygon], offsets[polygon + 1]):
+            easting, northing = edges[edge, 0], edges[edge, 1]
+            run, rise = edges[edge, 2] - easting, edges[edge, 3] - northing
+            low, high = min(northing, edges[edge, 3]), max(northing, edges[edge, 3])
+            first_row = int(np.ceil(max(0.0, (row_northings[0] - high) / size - SLACK)))
+            last_row = int(np.floor(min(n_rows - 1.0, (row_northings[0] - low) / size + SLACK)))
+            for row in range(first_row, last_row + 1):
+                if (northing > row_northings[row]) == (edges[edge, 3] > row_northings[row]):
+                    continue
+                crossing = easting + (row_northings[row] - northing) / rise * run
+                column = min(max((crossing - column_eastings[0]) / size, -1.0), n_columns - 1.0)
+                first = int(np.floor(column)) + 1
+                odd[row, first] = not odd[row, first]
+                top, bottom = min(top, row), max(bottom, row)
+                left, right = min(left, first), max(right, first)
+        for row in range(top, bottom + 1):
+            within = False
+            for column in range(left, right + 1):
+                within ^= odd[row, column]
+                odd[row, column] = False
+                if within:
+                    squared[row, column] = 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def add_coverage(
+    edges: np.ndarray,
+    offsets: np.ndarray,
+    members: np.ndarray,
+    west: float,
+    north: float,
+    size: float,
+    first_row: int,
+    first_column: int,
+    total: np.ndarray,
+) -> None:
+    """Add to `total` the exact share of every cell that each polygon covers.
+
+    `edges` (n, 4) run anticlockwise around polygons and clockwise around holes; those of polygon `p` are
+    ``offsets[p]`` to ``offsets[p + 1]``. Cell (0, 0) of `total` is row `first_row` and column `first_column` of a
+    frame with its outer corner at `west` and `north`: shares are those of the frame, wherever `total` is cut out of it.
+
+    Notes
+    -----
+    Green's theorem, cell by cell: each edge adds the area to its east in the cells it crosses, and its
+    height to all cells farther east of the row, by a running sum.
+    """
+    n_rows, n_columns = total.shape
+    gains = np.zeros((n_rows, n_columns + 1))
+    for polygon in members:
+        top, bottom, left, right = n_rows, -1, n_columns, -1
+        for edge in range(offsets[polygon], offsets[polygon + 1]):
+            across, down = (edges[edge, 0] - west) / size, (north - edges[edge, 1]) / size
+            other_across, other_down = (edges[edge, 2] - west) / size, (north - edges[edge, 3]) / size
+            sign = 1.0
+            if other_down < down:
+                across, down, other_across, other_down = other_across, other_down, across, down
+                sign = -1.0
+            if not (other_down > down and other_down >= first_row and down <= first_row + n_rows):
+                continue
+            slope = (other_across - across) / (other_down - down)
+            last_row = int(min(np.floor(other_down), first_row + n_rows - 1.0))
+            for row in range(int(max(np.floor(down), first_row)), last_row + 1):
+                start, stop = max(down, row), min(other_down, row + 1.0)
+                if stop <= start:
+                    continue
+                one = across + (start - down) * slope
+                other = other_across - (other_down - stop) * slope
+                here = row - first_row
+                line = gains[here]
+                first, last = _add_edge(
+                    line,
+                    min(one, other) - first_column,
+                    max(one, other) - first_column,
+                    sign * (stop - start),
+                )
+                top, bottom = min(top, here), max(bottom, here)
+                left, right = min(left, first), max(right, last)
+        for row in range(top, bottom + 1):
+            share = 0.0
+            for column in range(left, right + 1):
+                share += gains[row, column]
+                gains[row, column] = 0.0
+                # Below a millionth of a cell a share is rounding of the boundary's coordinates, not area.
+                if share > 1e-6 and column < n_columns:
+                    total[row, column] += share if share <= 1.0 - 1e-12 else 1.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_edge(line: np.ndarray, west: float, east: float, height: float) -> tuple[int, int]:
+    """Add to `line` what an edge from `west` to `east` (columns) of a signed height gains there and after; return the columns."""
+    n_columns = line.size - 1
+    if west >= n_columns:
+        return n_columns, n_columns
+    if east <= 0.0:
+        line[0] += height
+        return 0, 0
+    if west < 0.0:
+        outside = height * (-west / (east - west))
+        line[0] += outside
+        height -= outside
+        west = 0.0
+    if east > n_columns:
+        height *= (n_columns - west) / (east - west)
+        east = n_columns
+    first = column = int(west)
+    if east <= column + 1.0:
+        inner = (west + east) / 2.0 - column
+        line[column] += height * (1.0 - inner)
+        line[column + 1] += height * inner
+        return first, column + 1
+    slope = height / (east - west)
+    while west < east:
+        edge = min(column + 1.0, east)
+        inner = (west + edge) / 2.0 - column
+        line[column] += slope * (edge - west) * (1.0 - inner)
+        line[column + 1] += slope * (edge - west) * inner
+        west = edge
+        column += 1
+    return first, column
+
+
+@numba.njit(cache=True, nogil=True)
+def gather_distance(squared: np.ndarray, inside: np.ndarray, reach: float, distance: np.ndarray) -> None:
+    """Write the distances of the cells `inside` of a band into `distance`, infinity beyond the reach."""
+    _compress(squared, inside, distance)
+    for cell in range(distance.size):
+        distance[cell] = np.sqrt(distance[cell]) if distance[cell] <= reach * reach else np.inf
+
+
+@numba.njit(cache=True, nogil=True)
+def gather_density(total: np.ndarray, inside: np.ndarray, scale: float, density: np.ndarray) -> None:
+    """Write `scale` times the totals of the cells `inside` of a band into `density`."""
+    _compress(total, inside, density)
+    for cell in range(density.size):
+        density[cell] *= scale
+
+
+@numba.njit(cache=True, nogil=True)
+def _compress(raster: np.ndarray, inside: np.ndarray, vector: np.ndarray) -> None:
+    cell = 0
+    for row in range(inside.shape[0]):
+        for column in range(inside.shape[1]):
+            if inside[row, column]:
+                vector[cell] = raster[row, column]
+                cell += 1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,26 +1,68 @@
-"""Distance and density of features, measured exactly at the centres of a grid's cells.
+"""Distance and density of features, measured exactly at the centres of a lattice's cells.
 
-Points are splatted onto the cells in reach; lines and polygons are measured by a tree of their
-geometries. Nothing is snapped to cells: a distance is that of the feature as it was given.
+Every feature is spread over the cells it can reach, band by band of rows that fit in cache. Nothing is snapped
+to cells: a distance is that of the feature as it was given. What a cell gets hangs on its own centre and on
+the features, in their order: any rows of a grid have the bits of the whole.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
-import shapely
 
 from rtmkc.checks import check_positive
-from rtmkc.raster.coverage import coverage
-from rtmkc.raster.grid import Grid
-from rtmkc.raster.kernels import splat_distance, splat_quartic
+from rtmkc.raster.coverage import BAND_CELLS
+from rtmkc.raster.kernels import (
+    PADDING,
+    add_coverage,
+    fill_polygons,
+    gather_density,
+    gather_distance,
+    members_of_bands,
+    splat_points,
+    splat_quartic,
+    splat_segments,
+)
+from rtmkc.raster.shapes import Shapes
 
 
-def nearest_distance(grid: Grid, geometries: np.ndarray, reach: float) -> np.ndarray:
+class Lattice(Protocol):
+    """What can be measured on: a grid, or consecutive rows of one."""
+
+    @property
+    def cell_size(self) -> float:
+        """Side of a cell in metres."""
+
+    @property
+    def west(self) -> float:
+        """Western edge of the whole grid in metres."""
+
+    @property
+    def north(self) -> float:
+        """Northern edge of the whole grid in metres, also of some rows of it."""
+
+    @property
+    def column_eastings(self) -> np.ndarray:
+        """Easting of the cell centres of each column in metres; shape (n_columns,)."""
+
+    @property
+    def row_northings(self) -> np.ndarray:
+        """Northing of the cell centres of each row in metres, falling; shape (n_rows,)."""
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Which raster cells are measured; bool, shape (n_rows, n_columns)."""
+
+
+def nearest_distance(lattice: Lattice, geometries: np.ndarray | Shapes, reach: float) -> np.ndarray:
     """Return the distance from every cell centre to the nearest feature.
 
     Parameters
     ----------
-    grid : Grid
-        The grid.
-    geometries : ndarray of shapely geometries
+    lattice : Lattice
+        A `Grid`, or a strip of its rows.
+    geometries : ndarray of shapely geometries, or Shapes
         Points, lines or polygons (also multi), in the grid's system. Inside a polygon the distance is 0.
     reach : float
         Metres; farther cells get infinity.
@@ -34,35 +76,34 @@ def nearest_distance(grid: Grid, geometries: np.ndarray, reach: float) -> np.nda
     --------
     >>> import shapely
     >>> from rtmkc.raster.area import StudyArea
+    >>> from rtmkc.raster.grid import Grid
     >>> grid = Grid.cover(StudyArea.from_geometry(shapely.box(0, 0, 40, 10), crs="EPSG:26915"), cell_size=10)
     >>> nearest_distance(grid, shapely.points([[5.0, 5.0]]), reach=25)
     array([ 0., 10., 20., inf])
     """
     reach = check_positive("reach", reach)
-    points, shapes = _split(geometries)
-    squared = np.full(grid.inside.shape, np.inf)
-    if len(points):
-        splat_distance(points[:, 0], points[:, 1], grid.west, grid.north, grid.cell_size, reach, squared)
-    distance = np.sqrt(grid.to_vector(squared))
-    if len(shapes):
-        centres = shapely.points(grid.eastings, grid.northings)
-        tree = shapely.STRtree(shapes)
-        (cells, _), found = tree.query_nearest(
-            centres, max_distance=reach * (1 + 1e-12), return_distance=True, all_matches=False
-        )
-        found = np.where(found <= reach, found, np.inf)
-        distance[cells] = np.minimum(distance[cells], found)
+    shapes = geometries if isinstance(geometries, Shapes) else Shapes.of(geometries)
+    size = lattice.cell_size
+    distance = np.empty(int(np.count_nonzero(lattice.inside)))
+    for band in _bands(lattice, shapes, reach):
+        squared = np.full((len(band.northings), len(band.eastings)), np.inf)
+        at = (band.eastings, band.northings, size)
+        splat_points(shapes.points, band.points, *at, reach, squared)
+        splat_segments(shapes.segments, band.segments, *at, reach, squared)
+        splat_segments(shapes.edges, band.edges, *at, reach, squared)
+        fill_polygons(shapes.edges, shapes.offsets, band.polygons, *at, squared)
+        gather_distance(squared, band.inside, reach, distance[band.cells])
     return distance
 
 
-def quartic_density(grid: Grid, geometries: np.ndarray, bandwidth: float) -> np.ndarray:
+def quartic_density(lattice: Lattice, geometries: np.ndarray | Shapes, bandwidth: float) -> np.ndarray:
     """Return the kernel density of features at every cell centre.
 
     Parameters
     ----------
-    grid : Grid
-        The grid.
-    geometries : ndarray of shapely geometries
+    lattice : Lattice
+        A `Grid`, or a strip of its rows.
+    geometries : ndarray of shapely geometries, or Shapes
         Points count 1 each, lines their length in metres, polygons their area in square metres.
     bandwidth : float
         Radius of the kernel in metres.
@@ -75,20 +116,37 @@ def quartic_density(grid: Grid, geometries: np.ndarray, bandwidth: float) -> np.
     Notes
     -----
     The quartic (biweight) kernel, ``3 / (pi d^2) * (1 - r^2 / d^2)^2`` for ``r < d``. Lines are cut into
-    pieces of at most half a cell and polygons into squares of half a cell, each at its exact weight.
+    pieces of at most half a cell and polygons into quarters of cells, each at its exact weight.
     No edge correction: features beyond the boundary are read instead, as far as `bandwidth`.
+
+    The terms of a cell are added in a fixed order: distinct places of points, with their number, in order of
+    first appearance; pieces of lines; quarters of cells from the north-west, row by row.
     """
     bandwidth = check_positive("bandwidth", bandwidth)
-    eastings, northings, weights = weighted_points(grid, geometries, margin=bandwidth)
-    total = np.zeros(grid.inside.shape)
-    splat_quartic(eastings, northings, weights, grid.west, grid.north, grid.cell_size, bandwidth, total)
-    return grid.to_vector(total) * (3.0 / (np.pi * bandwidth**2) * 1e6)
+    shapes = geometries if isinstance(geometries, Shapes) else Shapes.of(geometries)
+    density = np.empty(int(np.count_nonzero(lattice.inside)))
+    scale = 3.0 / (np.pi * bandwidth**2) * 1e6 / bandwidth**4
+    for band in _bands(lattice, shapes, bandwidth):
+        total = np.zeros((len(band.northings), len(band.eastings)))
+        for points, weights in _weigh(lattice, shapes, band, bandwidth):
+            splat_quartic(points, weights, band.eastings, band.northings, lattice.cell_size, bandwidth, total)
+        gather_density(total, band.inside, scale, density[band.cells])
+    return density
 
 
 def weighted_points(
-    grid: Grid, geometries: np.ndarray, *, margin: float
+    lattice: Lattice, geometries: np.ndarray | Shapes, *, margin: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return features as points with weights: 1 a point, metres of line, square metres of polygon.
+    """Return features as points with weights: points their number, lines metres, polygons square metres.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        A `Grid`, or a strip of its rows.
+    geometries : ndarray of shapely geometries, or Shapes
+        Points, lines or polygons.
+    margin : float
+        Metres around the cell centres; all that lies within it is there, and little that lies farther away.
 
     Returns
     -------
@@ -97,53 +155,92 @@ def weighted_points(
     weights : ndarray of float
         Weight of each point.
     """
-    points, shapes = _split(geometries)
-    parts = [np.column_stack([points, np.ones(len(points))])]
-    if len(shapes):
-        parts += _weigh_shapes(grid, shapes, margin)
-    table = np.concatenate(parts)
-    return (
-        np.ascontiguousarray(table[:, 0]),
-        np.ascontiguousarray(table[:, 1]),
-        np.ascontiguousarray(table[:, 2]),
+    shapes = geometries if isinstance(geometries, Shapes) else Shapes.of(geometries)
+    weighed = [
+        np.column_stack(part)
+        for band in _bands(lattice, shapes, margin, whole=True)
+        for part in _weigh(lattice, shapes, band, margin)
+    ]
+    table = np.concatenate([np.empty((0, 3)), *weighed])
+    return tuple(np.ascontiguousarray(table.T))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """Some rows of a lattice, their part of the cell vector, and the features that can reach them."""
+
+    eastings: np.ndarray
+    northings: np.ndarray
+    inside: np.ndarray
+    cells: slice
+    points: np.ndarray
+    segments: np.ndarray
+    edges: np.ndarray
+    polygons: np.ndarray
+
+
+def _bands(lattice: Lattice, shapes: Shapes, reach: float, *, whole: bool = False) -> Iterator[_Band]:
+    size, northings, inside = lattice.cell_size, lattice.row_northings, lattice.inside
+    n_rows, n_columns = inside.shape
+    beyond = lattice.column_eastings[-1] + size * np.arange(1, PADDING + 1)
+    eastings = np.concatenate([lattice.column_eastings, beyond])
+    # Halos are measured again for every band, so that a band is no lower than its halos.
+    step = n_rows if whole else max(BAND_CELLS // n_columns, int(np.ceil(2 * reach / size)))
+    first = shapes.offsets[:-1]
+    kinds = (shapes.points[:, [1, 1]], shapes.segments[:, [1, 3]], shapes.edges[:, [1, 3]])
+    ends = [(northing.min(axis=1), northing.max(axis=1)) for northing in kinds]
+    ends.append((np.minimum.reduceat(ends[2][0], first), np.maximum.reduceat(ends[2][1], first)))
+    # A quarter of a cell in reach may have its polygon half a quarter farther away.
+    members = [
+        members_of_bands(lows, highs, northings[0], size, n_rows, step, reach + size / 2)
+        for lows, highs in ends
+    ]
+    first_cell = 0
+    for number, row in enumerate(range(0, n_rows, step)):
+        part = inside[row : row + step]
+        cells = slice(first_cell, first_cell + int(np.count_nonzero(part)))
+        near = [items[offsets[number] : offsets[number + 1]] for offsets, items in members]
+        yield _Band(eastings, northings[row : row + step], part, cells, *near)
+        first_cell = cells.stop
+
+
+def _weigh(
+    lattice: Lattice, shapes: Shapes, band: _Band, margin: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Points (n, 2) and weights of what is near a band: points, pieces of lines, quarters of cells."""
+    yield shapes.points[band.points], shapes.counts[band.points]
+    step = lattice.cell_size / 2
+    if len(band.segments):
+        yield _cut_segments(shapes.segments[band.segments], step)
+    if len(band.polygons):
+        yield _cut_polygons(lattice, shapes, band, margin, step)
+
+
+def _cut_segments(segments: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Middle and length of equal pieces of at most `step`."""
+    length = np.hypot(segments[:, 2] - segments[:, 0], segments[:, 3] - segments[:, 1])
+    number = np.maximum(np.ceil(length / step), 1).astype(np.int64)
+    first = np.repeat(np.cumsum(number) - number, number)
+    share = ((np.arange(len(first)) - first + 0.5) / np.repeat(number, number))[:, None]
+    starts, runs = segments[:, :2], segments[:, 2:] - segments[:, :2]
+    middle = np.repeat(starts, number, axis=0) + share * np.repeat(runs, number, axis=0)
+    return middle, np.repeat(length / number, number)
+
+
+def _cut_polygons(
+    lattice: Lattice, shapes: Shapes, band: _Band, margin: float, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Middle and covered area of the quarters of cells within `margin`, over all polygons together."""
+    west, north = lattice.west, lattice.north
+    columns = (np.array([band.eastings[0] - margin, band.eastings[-PADDING - 1] + margin]) - west) / step
+    rows = (north - np.array([band.northings[0] + margin, band.northings[-1] - margin])) / step
+    first_column, last_column = int(np.floor(columns[0])) - 1, int(np.floor(columns[1])) + 1
+    first_row, last_row = int(np.floor(rows[0])) - 1, int(np.floor(rows[1])) + 1
+    total = np.zeros((last_row - first_row + 1, last_column - first_column + 1))
+    add_coverage(
+        shapes.edges, shapes.offsets, band.polygons, west, north, step, first_row, first_column, total
     )
-
-
-def _weigh_shapes(grid: Grid, shapes: np.ndarray, margin: float) -> list[np.ndarray]:
-    step = grid.cell_size / 2
-    flat = shapely.get_parts(shapely.get_parts(shapes))
-    dimension = shapely.get_dimensions(flat)
-    weighed = []
-    lines = shapely.segmentize(flat[dimension == 1], step)
-    for line in lines:
-        vertices = shapely.get_coordinates(line)
-        lengths = np.hypot(*np.diff(vertices, axis=0).T)
-        weighed.append(np.column_stack([(vertices[1:] + vertices[:-1]) / 2, lengths]))
-    west, north = grid.west - margin, grid.north + margin
-    for polygon in flat[dimension == 2]:
-        # The window of half-cells is fitted to each polygon: small polygons cost little.
-        left, bottom, right, top = polygon.bounds
-        first_column, first_row = int((left - west) // step), int((north - top) // step)
-        n_columns = int((right - west) // step) - first_column + 1
-        n_rows = int((north - bottom) // step) - first_row + 1
-        share = coverage(
-            polygon, west + first_column * step, north - first_row * step, step, n_rows, n_columns
-        )
-        row, column = np.nonzero(share)
-        weighed.append(
-            np.column_stack(
-                [
-                    west + (first_column + column + 0.5) * step,
-                    north - (first_row + row + 0.5) * step,
-                    share[row, column] * step**2,
-                ]
-            )
-        )
-    return weighed
-
-
-def _split(geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of all (multi)points, and everything else as it is."""
-    geometries = np.asarray(geometries, dtype=object)
-    is_point = np.isin(shapely.get_type_id(geometries), [0, 4])
-    return shapely.get_coordinates(geometries[is_point]), geometries[~is_point]
+    row, column = np.nonzero(total)
+    eastings = west + (first_column + column + 0.5) * step
+    northings = north - (first_row + row + 0.5) * step
+    return np.column_stack([eastings, northings]), total[row, column] * step**2
