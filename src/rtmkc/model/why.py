@@ -1,6 +1,6 @@
 """Why here? RiskTerrainModel: relative-risk weights of the environment, and their recipes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -362,5 +362,13 @@ def relative_risk_score(flags: np.ndarray, coef: np.ndarray) -> np.ndarray:
     >>> relative_risk_score(np.array([[0, 0], [1, 0], [1, 1]]), np.log([2.0, 3.0])).round(6)
     array([1., 2., 6.])
     """
-    score = np.asarray(flags, dtype=float) @ np.asarray(coef, dtype=float)
-    return np.exp(score - score.min())
+    score = log_risk(np.asarray(flags).T, coef, len(flags))
+    return np.exp(score - score.min(initial=np.inf))
+
+
+def log_risk(marks: Iterable[np.ndarray], coef: np.ndarray, n_cells: int) -> np.ndarray:
+    """Return the sum of the coefficients of the factors present, added in their order; shape (n_cells,)."""
+    total = np.zeros(n_cells)
+    for mark, one in zip(marks, np.asarray(coef, dtype=float), strict=True):
+        total += np.where(mark, one, 0.0)
+    return total

@@ -8,7 +8,7 @@ import numpy as np
 
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
-from rtmkc.raster.tiles import measure_by_strips
+from rtmkc.raster.tiles import Strip, measure_by_strips
 from rtmkc.storage import write_atomically
 
 ROUNDING = 1e-9
@@ -33,6 +33,14 @@ def density_of(grid: Grid, geometries: np.ndarray, bandwidth: float) -> np.ndarr
     for strip, values in measure_by_strips(grid.strips(), geometries, bandwidth, quartic_density):
         density[strip.cells] = values
     return density
+
+
+def marks_of(strip: Strip, geometries: np.ndarray, kind: str, influence: float, cut: float) -> np.ndarray:
+    """Return where one column is true in a strip: within the distance, or as dense as the cut; (n_cells of the strip,)."""
+    if kind == "proximity":
+        return nearest_distance(strip, geometries, influence) <= influence
+    density = quartic_density(strip, geometries, influence)
+    return (density >= cut * (1 - ROUNDING)) & (density > 0)
 
 
 def count_below(cuts: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:

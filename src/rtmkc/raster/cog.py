@@ -1,15 +1,16 @@
 """Cell vectors to cloud-optimised GeoTIFFs and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.io import MemoryFile
+from rasterio.windows import Window
 
 from rtmkc.errors import InputError
 from rtmkc.raster.grid import Grid
+from rtmkc.raster.tiles import Frame, Strip
 from rtmkc.storage import write_atomically
 
 
@@ -47,29 +48,80 @@ def write_cog(
     OutputError
         If the file exists or cannot be written.
     """
-    rasters = np.stack([grid.to_raster(np.asarray(vector, dtype=float)) for vector in bands.values()])
+    vectors = {name: np.asarray(vector) for name, vector in bands.items()}
+    for vector in vectors.values():
+        if vector.shape != (grid.n_cells,):
+            raise InputError(
+                f"Invalid cell vector of shape {vector.shape}. The grid has {grid.n_cells:,} cells."
+            )
+    windows = (
+        (strip, {name: vector[strip.cells] for name, vector in vectors.items()}) for strip in grid.strips()
+    )
+    write_cog_by_strips(
+        path, grid, list(vectors), windows, dtype=dtype, units=units, tags=tags, overwrite=overwrite
+    )
+
+
+def write_cog_by_strips(
+    path: str | Path,
+    frame: Frame,
+    names: Sequence[str],
+    windows: Iterable[tuple[Strip, Mapping[str, np.ndarray]]],
+    *,
+    dtype: str = "float32",
+    units: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a cloud-optimised GeoTIFF window by window: no more than one strip of cells is in memory.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    frame : Frame
+        Where its cells are.
+    names : sequence of str
+        Band descriptions, in order.
+    windows : iterable of (Strip, mapping of str to ndarray)
+        The values of every band at the cells of each strip.
+    dtype, units, tags, overwrite
+        As in `write_cog`.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and `overwrite` is false or cannot be written.
+    """
     profile = {
         "driver": "GTiff",
         "dtype": dtype,
-        "count": len(rasters),
-        "height": grid.n_rows,
-        "width": grid.n_columns,
-        "crs": grid.crs.to_wkt(),
-        "transform": grid.transform,
+        "count": len(names),
+        "height": frame.n_rows,
+        "width": frame.n_columns,
+        "crs": frame.crs.to_wkt(),
+        "transform": frame.transform,
         "nodata": np.nan,
+        "BIGTIFF": "IF_SAFER",
     }
-    with write_atomically(path, overwrite=overwrite) as temporary, MemoryFile() as memory:
-        with memory.open(**profile) as plain:
-            plain.write(rasters.astype(dtype))
-            for number, name in enumerate(bands, start=1):
-                plain.set_band_description(number, name)
+    with write_atomically(path, overwrite=overwrite) as temporary:
+        plain = temporary.with_name("plain.tif")
+        with rasterio.open(plain, "w", **profile) as file:
+            for strip, values in windows:
+                window = Window(0, strip.first_row, frame.n_columns, strip.n_rows)
+                for number, name in enumerate(names, start=1):
+                    raster = np.full(strip.inside.shape, np.nan, dtype=dtype)
+                    raster[strip.inside] = values[name]
+                    file.write(raster, number, window=window)
+            for number, name in enumerate(names, start=1):
+                file.set_band_description(number, name)
                 if units and name in units:
-                    plain.set_band_unit(number, units[name])
-            plain.update_tags(**(tags or {}))
-        with memory.open() as plain:
-            rasterio.shutil.copy(
-                plain, temporary, driver="COG", compress="deflate", predictor="yes", overviews="auto"
-            )
+                    file.set_band_unit(number, units[name])
+            file.update_tags(**(tags or {}))
+        rasterio.shutil.copy(
+            plain, temporary, driver="COG", compress="deflate", predictor="yes", overviews="auto",
+            bigtiff="if_safer", num_threads="all_cpus",
+        )  # fmt: skip
 
 
 def read_cog(path: str | Path, inside: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from rtmkc.inputs.layers import Layer, as_layer
 from rtmkc.inputs.rasters import RasterLayer, as_raster, is_raster
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.pixels import MeasuredRaster, measure_raster
+from rtmkc.raster.tiles import Frame
 from rtmkc.units import format_length, parse_length
 
 Kind = Literal["proximity", "density", "both", "auto", "value"]
@@ -86,7 +87,7 @@ class RiskFactor:
         read = as_raster if is_raster(self.layer) else as_layer
         return replace(self, layer=read(self.layer, name=self.name))
 
-    def influences(self, grid: Grid) -> list[float]:
+    def influences(self, grid: Frame) -> list[float]:
         """Return the distances that are tried on a grid, in metres, shortest first.
 
         Steps of half a block or a block up to `max_influence`; on a grid without a block length the
@@ -100,7 +101,7 @@ class RiskFactor:
             distances.append(longest)
         return distances
 
-    def reach(self, grid: Grid) -> float:
+    def reach(self, grid: Frame) -> float:
         """Return `max_influence` in metres on a grid."""
         return parse_length(
             self.max_influence, name=f"max_influence of factor {self.name!r}", block_length=grid.block_length
@@ -113,8 +114,8 @@ class RiskFactor:
                 f"act or persons live, and feeds that back. Leave it out, or say allow_provenance={layer.provenance!r}."
             )
 
-    def features(self, grid: Grid) -> "Features":
-        """Read the features within reach of the study area, in the grid's system, or the pixels over it.
+    def features(self, grid: Frame) -> "Features":
+        """Read the features within reach of the study area, in the grid's system, or the pixels over a `Grid`.
 
         Raises
         ------
@@ -123,6 +124,11 @@ class RiskFactor:
             or if nothing of it lies within reach.
         """
         if is_raster(self.layer):
+            if not isinstance(grid, Grid):
+                raise InputError(
+                    f"Invalid factor {self.name!r}. Its layer is a raster, which is measured on a Grid in memory and not "
+                    "strip by strip; leave it out, or make a Grid."
+                )
             raster = as_raster(self.layer, name=self.name)
             self._check_provenance(raster)
             measured = measure_raster(grid, raster)

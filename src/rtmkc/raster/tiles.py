@@ -177,12 +177,12 @@ class Strip:
         """Take the cells of the area out of a raster of the strip."""
         return raster[self.inside]
 
-    def near(self, northings: np.ndarray, reach: float) -> np.ndarray:
-        """Return which shapes, whose southern and northern ends are `northings` (n, 2), lie within reach."""
+    def near(self, ends: np.ndarray, reach: float) -> np.ndarray:
+        """Return which shapes lie within reach, by their southern and northern `ends`, (n, 2)."""
         rows = self.row_northings
         # Half a cell more than needed: which shapes come along must not hang on a rounding.
         halo = reach + self.cell_size / 2
-        return np.asarray((northings[:, 1] >= rows[-1] - halo) & (northings[:, 0] <= rows[0] + halo))
+        return np.asarray((ends[:, 1] >= rows[-1] - halo) & (ends[:, 0] <= rows[0] + halo))
 
 
 def share_of_rows(frame: Frame, first_row: int, n_rows: int) -> np.ndarray:
@@ -203,9 +203,14 @@ def measure_by_strips(
     measure: Callable[[Any, np.ndarray, float], np.ndarray],
 ) -> Iterator[tuple[Strip, np.ndarray]]:
     """Give every strip with ``measure(strip, geometries within reach, reach)`` of its cells."""
-    ends = shapely.bounds(geometries)[:, [1, 3]]
+    ends = ends_of(geometries)
     for strip in strips:
         yield strip, measure(strip, geometries[strip.near(ends, reach)], reach)
+
+
+def ends_of(geometries: np.ndarray) -> np.ndarray:
+    """Return the southern and northern end of every geometry; shape (n, 2)."""
+    return np.asarray(shapely.bounds(geometries)[:, [1, 3]])
 
 
 def lay_frame(
