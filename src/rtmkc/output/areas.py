@@ -120,7 +120,7 @@ def _terms(why: RiskTerrainModel, frame: Frame, factors: Sequence[RiskFactor]) -
             "write; add factors or incidents."
         )
     given = {factor.name: factor for factor in factors}
-    weights: dict[str, Any] = why.weights_.set_index("factor").to_dict("index")
+    weights: Any = why.weights_.set_index("factor").to_dict("index")
     columns = why.candidates_.columns
     terms = []
     for name in names:
