@@ -106,9 +106,10 @@ def enough_incidents(design: Design, counts: np.ndarray) -> np.ndarray:
 
 def incidents_inside(design: Design, counts: np.ndarray) -> np.ndarray:
     """Return the incidents in the flagged cells of every column; shape (n_columns,)."""
+    busy = np.flatnonzero(counts)
     return np.concatenate(
         [
-            table.T @ np.bincount(codes, weights=counts, minlength=len(table))
+            table.T @ np.bincount(codes[busy], weights=counts[busy], minlength=len(table))
             for codes, table in zip(design.codes, design.tables, strict=True)
         ]
         or [np.zeros(0)]

@@ -13,7 +13,7 @@ from rtmkc.errors import InputError
 from rtmkc.model.folds import random_folds
 from rtmkc.model.guarded.noise import Noise
 from rtmkc.model.guarded.plane import Plane
-from rtmkc.model.guarded.recipe import Response, fit_guarded, gate_by_shifts
+from rtmkc.model.guarded.recipe import Gate, Response, fit_guarded, gate_by_shifts
 from rtmkc.model.observations import FEW_INCIDENTS, Observations, check_together, observe
 from rtmkc.model.selection import Screen, Selection, select_columns
 from rtmkc.model.summary import path_table, summarise
@@ -66,6 +66,9 @@ class RiskTerrainModel(BaseEstimator):
         Side of the blocks; they are made larger once if patches of risk are longer than half of it.
     selection : {"minimum", "one_se"}
         Penalty taken from the cross validation.
+    shift_test : bool
+        Whether shifts comment on classic weights. They need the map and its padding in memory as numbers, some 50 times
+        what a code takes; without them `shift_p` is missing. Guarded weights are those that pass the test: always True.
     random_state : int
         Seed of the folds.
 
@@ -134,6 +137,7 @@ class RiskTerrainModel(BaseEstimator):
         n_folds: int = 5,
         fold_block: float | str = "1.5 km",
         selection: Literal["minimum", "one_se"] = "minimum",
+        shift_test: bool = True,
         random_state: int = 0,
     ) -> None:
         self.method = method
@@ -142,6 +146,7 @@ class RiskTerrainModel(BaseEstimator):
         self.n_folds = n_folds
         self.fold_block = fold_block
         self.selection = selection
+        self.shift_test = shift_test
         self.random_state = random_state
 
     def fit(
@@ -187,6 +192,11 @@ class RiskTerrainModel(BaseEstimator):
         check_choice("method", self.method, get_args(Method))
         check_choice("selection", self.selection, ("minimum", "one_se"))
         check_count("n_folds", self.n_folds, minimum=2)
+        if self.method == "guarded" and not self.shift_test:
+            raise InputError(
+                "Invalid shift_test False. Guarded weights are those that pass the shift test; use method='classic' to do "
+                "without it."
+            )
         observations = observe(grid, incidents, exposure=exposure)
         _check_spread(observations)
         candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
@@ -236,7 +246,9 @@ class RiskTerrainModel(BaseEstimator):
             observations, np.zeros(candidates.grid.n_cells) if offset is None else offset
         )
         chosen = selection.chosen
-        gate = gate_by_shifts(Plane(candidates.grid), candidates, chosen.columns, self.response_)
+        gate = Gate({}, {}, {}, 0)
+        if self.shift_test:
+            gate = gate_by_shifts(Plane(candidates.grid), candidates, chosen.columns, self.response_)
         self._keep(selection)
         self.weights_ = classic_weights(candidates, observations.counts, selection, gate)
         self.columns_ = scored_columns(candidates, gate, chosen.columns, chosen.columns)
