@@ -86,9 +86,11 @@ class Rows:
         Log exposure of a row's mean.
     weight, total : (n_rows,)
         Multiplier of the mean, and summed counts.
-    pointer, steps, numbers : arrays
-        For every row the number of its cells with more than k incidents (`kernels.list_tails`): a list for
-        each row for ``nb1``, one list for all rows for ``nb2``, empty for ``poisson``.
+    first : (n_rows,)
+        Number of a row's cells with incidents, for ``nb1``; else empty.
+    pointer, steps, numbers, scales : arrays
+        Number of cells with more than k incidents, for ``k = 1, 2, ...``: a list for each row for ``nb1``, where a scale
+        multiplies the row's mean; for ``nb2`` one list for all rows, from k = 0; empty for ``poisson``.
     constant : float
         What the log likelihood adds that holds no parameter.
     """
@@ -97,14 +99,18 @@ class Rows:
     offset: Floats
     weight: Floats
     total: Floats
+    first: Floats
     pointer: Integers
     steps: Floats
     numbers: Floats
+    scales: Floats
     constant: float
 
     def arrays(self) -> tuple[Any, ...]:
-        """Return the arrays in the order of the kernels."""
-        return self.matrix, self.offset, self.weight, self.total, self.pointer, self.steps, self.numbers
+        """Return the arrays in the order of the kernels; no column is crossed with the rows."""
+        one_value = (array[:, np.newaxis] for array in (self.weight, self.total, self.first))
+        lists = (self.pointer, self.steps, self.numbers, self.scales)
+        return self.matrix, self.offset, np.zeros(1), *one_value, *lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,16 +245,17 @@ def rows_of_cells(
     if not (w * y).sum() > 0:
         raise InputError("Invalid counts: no incidents in any row. A model needs at least one incident.")
     constant = -float((w * gammaln(y + 1)).sum())
-    pointer, steps, numbers = np.zeros(n_rows + 1, dtype=np.int64), np.empty(0), np.empty(0)
-    if family != "poisson":
-        whole = whole_counts(y)
-        if family == "nb1":
-            pointer[1:] = np.cumsum(whole)
-            steps = (np.arange(pointer[-1]) - np.repeat(pointer[:-1], whole)).astype(np.float64)
-            numbers = np.repeat(w, whole)
-        else:
-            steps, numbers = tail_of_all(whole, w)
-    return Rows(columns, log_exposure, w, w * y, pointer, steps, numbers, constant)
+    pointer, first = np.zeros(n_rows + 1, dtype=np.int64), np.empty(0)
+    steps, numbers = np.empty((2, 0))
+    if family == "nb1":
+        first, more = w * (y > 0), np.maximum(whole_counts(y) - 1, 0)
+        pointer[1:] = np.cumsum(more)
+        steps = (1 + np.arange(pointer[-1]) - np.repeat(pointer[:-1], more)).astype(np.float64)
+        numbers = np.repeat(w, more)
+    elif family == "nb2":
+        steps, numbers = tail_of_all(whole_counts(y), w)
+    scales = np.ones(steps.size)
+    return Rows(columns, log_exposure, w, w * y, first, pointer, steps, numbers, scales, constant)
 
 
 def _vector(name: str, values: ArrayLike, n_rows: int, *, finite: bool = True) -> Floats:
@@ -332,7 +339,10 @@ def maximise(rows: Rows, family: str, start: Floats | None = None) -> Maximum:
     maximum = _climb(rows, kind, start)
     if maximum.point[-1] > kernels.LOG_DISPERSION_FLOOR:
         return maximum
-    return replace(_climb(rows, FAMILIES["poisson"], maximum.point[:-1].copy()), at_boundary=True)
+    poisson = _climb(rows, FAMILIES["poisson"], maximum.point[:-1].copy())
+    # Poisson has the log of a cell's mean for each of its incidents, nb1 for the first.
+    likelihood = poisson.log_likelihood + float(rows.numbers @ np.log(rows.scales))
+    return replace(poisson, log_likelihood=likelihood, at_boundary=True)
 
 
 def _climb(rows: Rows, kind: Family, start: Floats) -> Maximum:

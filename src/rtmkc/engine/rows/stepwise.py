@@ -1,8 +1,7 @@
 """Bidirectional search by BIC, with at most one column of each group, on exactly collapsed tables.
 
-The current model cuts the cells into few patterns. A candidate needs one histogram of (pattern, code),
-taken once for all columns of a variable, and an exact refit on its rows: microseconds, whatever the
-number of cells.
+The current model cuts the cells into few patterns. One pass over the cells counts them by pattern and level of all
+variables; a candidate needs an exact refit on its rows of these tables: microseconds, whatever the number of cells.
 """
 
 import math
@@ -11,29 +10,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 
 from rtmkc import checks
 from rtmkc.engine.path import check_bounds
 from rtmkc.engine.rows import kernels
-from rtmkc.engine.rows.collapse import patterns
+from rtmkc.engine.rows.collapse import Cells
 from rtmkc.engine.rows.families import (
     FAMILIES,
+    MAX_ITERATIONS,
     Floats,
     GlmFit,
     Integers,
-    Rows,
     fit_rows,
     maximise,
-    tail_of_all,
-    whole_counts,
 )
-from rtmkc.engine.sweeps import Design, check_cells
+from rtmkc.engine.rows.tables import Base, JointTables, Tables
+from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 
 # Two models whose BIC differs by less than this share of it are equal: rounding must not choose.
 _SAME = 1e-10
-_SMALL_LOG_DISPERSION = -4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,141 +131,10 @@ def search_bic(
             f"Invalid candidates {allowed[0]} to {allowed[-1]}. Columns go from 0 to {n_columns - 1}."
         )
     low, high = check_bounds(lower, upper, n_columns)
-    cells = _Cells.of(design, counts, offset, family)
-    n_for_bic = cells.counts.size if n_for_bic is None else checks.check_count("n_for_bic", n_for_bic)
-    return _Search(cells, family, group, allowed, low, high, math.log(n_for_bic)).run(swaps)
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """What a search needs of the cells: codes, exposure, and those with incidents (busy) apart."""
-
-    design: Design
-    family: str
-    counts: Floats
-    offset: Floats | None
-    exposure: Floats
-    busy: Integers
-    busy_whole: Integers
-    constant: float
-    kind: Integers
-    kind_values: Floats
-
-    @classmethod
-    def of(cls, design: Design, counts: ArrayLike, offset: ArrayLike | None, family: str) -> "_Cells":
-        y, log_exposure, _ = check_cells(design, counts, offset, None)
-        busy = np.flatnonzero(y)
-        some = y[busy]
-        whole = np.zeros(0, dtype=np.int64) if family == "poisson" else whole_counts(some)
-        constant = -float(gammaln(some + 1).sum())
-        kind, kind_values = np.zeros(0, dtype=np.int64), np.empty((0, 2))
-        if log_exposure is None:
-            return cls(design, family, y, None, np.empty(0), busy, whole, constant, kind, kind_values)
-        if family == "poisson":
-            constant += float((some * log_exposure[busy]).sum())
-        elif family == "nb1":
-            # The term k = 0 of a cell is the log of its mean: its offset adds a constant.
-            constant += float(log_exposure[busy].sum())
-        else:
-            log_exposure = np.maximum(log_exposure, -700.0)
-            kind_values, kind = np.unique(np.column_stack([y, log_exposure]), axis=0, return_inverse=True)
-            kind = kind.ravel()
-        exposure = np.exp(log_exposure)
-        return cls(design, family, y, log_exposure, exposure, busy, whole, constant, kind, kind_values)
-
-
-@dataclass(frozen=True, eq=False)
-class _Base:
-    """A model without its candidate: columns, patterns, and where its parameters start."""
-
-    columns: tuple[int, ...]
-    pattern: Integers
-    matrix: Floats
-    start: Floats
-
-
-class _Tables:
-    """The rows of every model that a base and one more column of a variable make.
-
-    `variable` None stands for the base alone.
-    """
-
-    def __init__(self, cells: _Cells, base: _Base, variable: int | None) -> None:
-        self._cells, self._base = cells, base
-        if variable is None:
-            self._codes: Integers = np.zeros(base.pattern.size, dtype=np.uint8)
-            n_levels = 1
-        else:
-            self._codes = cells.design.codes[variable]
-            n_levels = cells.design.tables[variable].shape[0]
-        self._exposure = np.zeros((len(base.matrix), n_levels))
-        kernels.pattern_sums(base.pattern, self._codes, cells.exposure, self._exposure)
-        self._busy_pattern = base.pattern[cells.busy]
-        self._busy_codes = self._codes[cells.busy]
-
-    def rows(self, level_values: Floats | None) -> Rows:
-        """Return the rows with the column of these values at the levels; None for the base alone."""
-        cells, matrix = self._cells, self._base.matrix
-        values, value_of_level = np.zeros(1), np.zeros(1, dtype=np.int64)
-        if level_values is not None:
-            values, value_of_level = np.unique(level_values, return_inverse=True)
-        width = values.size
-        exposure = np.zeros((width, len(matrix)))
-        for level, value in enumerate(value_of_level):
-            exposure[value] += self._exposure[:, level]
-        flat = exposure.T.ravel()
-        keep = np.flatnonzero(flat > 0)
-        row_matrix = matrix[keep // width]
-        if level_values is not None:
-            row_matrix = np.column_stack([row_matrix, values[keep % width]])
-        row_of = np.zeros(flat.size, dtype=np.int64)
-        row_of[keep] = np.arange(keep.size)
-        row_matrix = np.ascontiguousarray(row_matrix)
-        if cells.kind.size:
-            row = row_of[self._base.pattern * width + value_of_level[self._codes]]
-            return _rows_of_kinds(cells, row_matrix, row)
-        busy_row = row_of[self._busy_pattern * width + value_of_level[self._busy_codes]]
-        return _rows(cells, row_matrix, flat[keep], busy_row)
-
-
-def _rows(cells: _Cells, matrix: Floats, exposure: Floats, busy_row: Integers) -> Rows:
-    """Return rows of patterns: exposure is summed, and unequal offsets matter only to NB1 cells above 1."""
-    n_rows = len(matrix)
-    total = np.asarray(np.bincount(busy_row, cells.counts[cells.busy], minlength=n_rows), dtype=np.float64)
-    pointer, steps, numbers = np.zeros(n_rows + 1, dtype=np.int64), np.empty(0), np.empty(0)
-    offset = np.zeros(n_rows)
-    if cells.family == "nb2":
-        steps, numbers = tail_of_all(cells.busy_whole, np.ones(cells.busy_whole.size))
-    elif cells.family == "nb1" and cells.offset is None:
-        pointer, steps, numbers = kernels.list_tails(busy_row, cells.busy_whole, n_rows, 0)
-    elif cells.family == "nb1" and cells.offset is not None:
-        above = np.flatnonzero(cells.busy_whole > 1)
-        more = cells.busy_whole[above] - 1
-        ends = np.cumsum(more)
-        within = np.arange(more.sum()) - np.repeat(ends - more, more)
-        pointer = np.concatenate([np.arange(n_rows + 1), n_rows + ends])
-        steps = np.concatenate([np.zeros(n_rows), 1.0 + within])
-        first = np.bincount(busy_row, minlength=n_rows).astype(np.float64)
-        numbers = np.concatenate([first, np.ones(within.size)])
-        none: Floats = np.zeros(above.size)
-        matrix = np.concatenate([matrix, matrix[busy_row[above]]])
-        offset = np.concatenate([offset, cells.offset[cells.busy[above]]])
-        exposure, total = np.concatenate([exposure, none]), np.concatenate([total, none])
-    return Rows(matrix, offset, exposure, total, pointer, steps, numbers, cells.constant)
-
-
-def _rows_of_kinds(cells: _Cells, matrix: Floats, row: Integers) -> Rows:
-    """Return rows of (pattern, count, offset): what NB2 needs when there is an offset."""
-    n_kinds = len(cells.kind_values)
-    keys, number = np.unique(row * n_kinds + cells.kind, return_counts=True)
-    counts, offset = cells.kind_values[keys % n_kinds].T
-    steps, numbers = tail_of_all(cells.busy_whole, np.ones(cells.busy_whole.size))
-    weight = number.astype(np.float64)
-    pointer = np.zeros(keys.size + 1, dtype=np.int64)
-    return Rows(
-        np.ascontiguousarray(matrix[keys // n_kinds]),
-        np.ascontiguousarray(offset), weight, weight * counts, pointer, steps, numbers, cells.constant,
-    )  # fmt: skip
+    cells = Cells.of(design, counts, offset, family)
+    n_for_bic = cells.n_cells if n_for_bic is None else checks.check_count("n_for_bic", n_for_bic)
+    tables = JointTables(design, cells, allowed)
+    return _Search(tables, group, allowed, low, high, math.log(n_for_bic)).run(swaps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,39 +153,41 @@ class _Search:
 
     def __init__(
         self,
-        cells: _Cells,
-        family: str,
+        tables: JointTables,
         group: Integers,
         allowed: Integers,
         lower: Floats,
         upper: Floats,
         cost: float,
     ) -> None:
-        self.cells, self.family, self.group = cells, family, group
-        self.allowed, self.lower, self.upper, self.cost = allowed, lower, upper, cost
-        self.n_dispersion = int(FAMILIES[family].has_dispersion)
+        self.tables, self.group, self.allowed = tables, group, allowed
+        self.lower, self.upper, self.cost = lower, upper, cost
+        self.family = tables.cells.family
+        self.n_dispersion = int(FAMILIES[self.family].has_dispersion)
         self.n_fits = 0
 
     def run(self, swapping: bool) -> StepwiseFit:
         """Search from the null until nothing improves."""
-        null = self._refit(self._base((), None), "null", -1)
+        null = self._refit(self.tables.base(), None, "null", -1)
         current, steps = null, []
         while True:
-            bases = {column: self._without(current, column) for column in current.columns}
-            swaps = self._swaps(bases)
-            moves = [*self._adds(current), *self._drops(bases)]
+            adds, drops, swaps = self._moves(current)
+            moves = [*adds, *drops]
             moves += [move for some in swaps.values() for move in some if swapping]
             best = _lowest(moves)
             if best is None or best.bic >= current.bic - _SAME * abs(current.bic):
                 break
+            for column in set(current.columns).difference(best.columns):
+                self.tables.drop(column)
+            for column in set(best.columns).difference(current.columns):
+                self.tables.add(column)
             current = best
             steps.append((best.action, best.column, best.bic))
         runner_ups = {
             column: tuple(sorted(((move.column, move.bic) for move in some), key=lambda pair: pair[::-1]))
             for column, some in swaps.items()
         }
-        base = self._base(current.columns, current.point)
-        fit = fit_rows(_Tables(self.cells, base, None).rows(None), self.family)
+        fit = fit_rows(self.tables.rows(self.tables.base()), self.family)
         return StepwiseFit(
             columns=current.columns,
             fit=fit,
@@ -331,71 +198,62 @@ class _Search:
             n_fits=self.n_fits,
         )
 
-    def _adds(self, current: _Move) -> list[_Move]:
-        taken = self.group[list(current.columns)]
-        columns = self.allowed[~np.isin(self.group[self.allowed], taken)]
-        return self._try(self._base(current.columns, current.point), columns, "add")
+    def _moves(self, current: _Move) -> tuple[list[_Move], list[_Move], dict[int, list[_Move]]]:
+        """Fit all single changes: columns to add, to drop, and to swap for each one of the model."""
+        design_group, allowed = self.group, self.allowed
+        whole = self.tables.base()
+        bases = {column: self.tables.base(without=column) for column in current.columns}
+        starts = {column: np.delete(current.point, 1 + place) for place, column in enumerate(current.columns)}
+        drops = [self._refit(base, starts[column], "drop", column) for column, base in bases.items()]
+        adds: list[_Move] = []
+        swaps: dict[int, list[_Move]] = {column: [] for column in current.columns}
+        taken = design_group[list(current.columns)]
+        place_of = self.tables.levels.place
+        for tables in self.tables.tables():
+            here = allowed[(place_of >= tables.first) & (place_of < tables.stop)]
+            adds += self._try(whole, tables, here[~np.isin(design_group[here], taken)], current.point, "add")
+            for column, base in bases.items():
+                others = here[(design_group[here] == design_group[column]) & (here != column)]
+                swaps[column] += self._try(base, tables, others, starts[column], "swap")
+        return adds, [move for move in drops if self._is_admissible(move)], swaps
 
-    def _drops(self, bases: dict[int, _Base]) -> list[_Move]:
-        moves = []
-        for column, base in bases.items():
-            move = self._refit(base, "drop", column)
-            if self._is_admissible(move.columns, move.point):
-                moves.append(move)
-        return moves
-
-    def _swaps(self, bases: dict[int, _Base]) -> dict[int, list[_Move]]:
-        swaps = {}
-        for column, base in bases.items():
-            others = self.allowed[(self.group[self.allowed] == self.group[column]) & (self.allowed != column)]
-            swaps[column] = self._try(base, others, "swap") if others.size else []
-        return swaps
-
-    def _without(self, current: _Move, column: int) -> _Base:
-        place = current.columns.index(column)
-        rest = current.columns[:place] + current.columns[place + 1 :]
-        return self._base(rest, np.delete(current.point, 1 + place))
-
-    def _base(self, columns: tuple[int, ...], point: Floats | None) -> _Base:
-        pattern, matrix = patterns(self.cells.design, columns, self.cells.counts.size)
-        return _Base(columns, pattern, matrix, np.empty(0) if point is None else point)
-
-    def _refit(self, base: _Base, action: str, column: int) -> _Move:
-        rows = _Tables(self.cells, base, None).rows(None)
-        return self._fit(rows, base.columns, base.start if base.start.size else None, action, column)
-
-    def _try(self, base: _Base, columns: Integers, action: str) -> list[_Move]:
-        """Fit the base with each of the columns; one histogram for all columns of a variable."""
-        design, moves = self.cells.design, []
-        end = 1 + len(base.columns)
-        start = np.concatenate([base.start[:end], [0.0], base.start[end:]])
-        variable_of = design.column_variable[columns]
-        for variable in np.unique(variable_of):
-            tables = _Tables(self.cells, base, int(variable))
-            for column in columns[variable_of == variable]:
-                rows = tables.rows(design.level_values(int(column)))
-                move = self._fit(rows, (*base.columns, int(column)), start, action, int(column))
-                if self._is_admissible(move.columns, move.point):
-                    moves.append(move)
-        return moves
-
-    def _fit(
-        self, rows: Rows, columns: tuple[int, ...], start: Floats | None, action: str, column: int
-    ) -> _Move:
+    def _refit(self, base: Base, start: Floats | None, action: str, column: int) -> _Move:
         self.n_fits += 1
-        maximum = maximise(rows, self.family, start)
+        maximum = maximise(self.tables.rows(base), self.family, start)
         point = maximum.point
         if maximum.at_boundary:
             # The next model may be overdispersed again; it starts from a small dispersion.
-            point = np.append(point, _SMALL_LOG_DISPERSION)
-        return _Move(action, column, columns, point, self._bic(maximum.log_likelihood, len(columns)))
+            point = np.append(point, kernels.SMALL_LOG_DISPERSION)
+        bic = self._bic(maximum.log_likelihood, len(base.columns))
+        return _Move(action, column, base.columns, point, bic)
+
+    def _try(self, base: Base, tables: Tables, columns: Integers, start: Floats, action: str) -> list[_Move]:
+        """Fit the base with each of the columns, and return the models that are admissible."""
+        if not columns.size:
+            return []
+        self.n_fits += columns.size
+        end = 1 + len(base.columns)
+        start = np.concatenate([start[:end], [0.0], start[end:]])
+        points, likelihoods = np.empty((columns.size, start.size)), np.empty(columns.size)
+        kernels.fit_columns(
+            FAMILIES[self.family].code, *self.tables.arrays(base, tables, columns),
+            start, MAX_ITERATIONS, points, likelihoods,
+        )  # fmt: skip
+        moves = [
+            _Move(
+                action, int(column), (*base.columns, int(column)), point,
+                self._bic(likelihood + self.tables.cells.constant, end),
+            )
+            for column, point, likelihood in zip(columns, points, likelihoods, strict=True)
+        ]  # fmt: skip
+        return [move for move in moves if self._is_admissible(move)]
 
     def _bic(self, log_likelihood: float, n_columns: int) -> float:
         return float(-2.0 * log_likelihood + (n_columns + 1 + self.n_dispersion) * self.cost)
 
-    def _is_admissible(self, columns: tuple[int, ...], point: Floats) -> bool:
-        chosen = list(columns)
-        coef = point[1 : 1 + len(chosen)]
+    def _is_admissible(self, move: _Move) -> bool:
+        chosen = list(move.columns)
+        coef = move.point[1 : 1 + len(chosen)]
         return bool(((coef >= self.lower[chosen]) & (coef <= self.upper[chosen])).all())
 
 
