@@ -50,31 +50,31 @@ def merge_points(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @numba.njit(cache=True, nogil=True)
 def members_of_bands(
-    lows: np.ndarray,
-    highs: np.ndarray,
+    ends: np.ndarray,
+    other_ends: np.ndarray,
     north_row: float,
     size: float,
     n_rows: int,
     band_rows: int,
     reach: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which items, from `lows` to `highs` (northings), can reach each band of rows: offsets and items.
+    """Return which items, from one northing to another, can reach each band of rows: offsets and items.
 
     Items keep their order within a band. One without a northing reaches none.
     """
     n_bands = (n_rows + band_rows - 1) // band_rows
     offsets = np.zeros(n_bands + 1, dtype=np.int64)
     span = reach / size + SLACK
-    for item in range(lows.size):
-        first, last = _bands_of(lows[item], highs[item], north_row, size, n_rows, band_rows, span)
+    for item in range(ends.size):
+        first, last = _bands_of(ends[item], other_ends[item], north_row, size, n_rows, band_rows, span)
         for band in range(first, last + 1):
             offsets[band + 1] += 1
     for band in range(n_bands):
         offsets[band + 1] += offsets[band]
     items = np.empty(offsets[n_bands], dtype=np.int64)
     following = offsets[:-1].copy()
-    for item in range(lows.size):
-        first, last = _bands_of(lows[item], highs[item], north_row, size, n_rows, band_rows, span)
+    for item in range(ends.size):
+        first, last = _bands_of(ends[item], other_ends[item], north_row, size, n_rows, band_rows, span)
         for band in range(first, last + 1):
             items[following[band]] = item
             following[band] += 1
@@ -83,10 +83,10 @@ def members_of_bands(
 
 @numba.njit(cache=True, nogil=True)
 def _bands_of(
-    low: float, high: float, north_row: float, size: float, n_rows: int, band_rows: int, span: float
+    end: float, other: float, north_row: float, size: float, n_rows: int, band_rows: int, span: float
 ) -> tuple[int, int]:
-    first_row = (north_row - high) / size - span
-    last_row = (north_row - low) / size + span
+    first_row = (north_row - max(end, other)) / size - span
+    last_row = (north_row - min(end, other)) / size + span
     if not (first_row <= n_rows - 1 and last_row >= 0.0):
         return 0, -1
     first = max(0, int(np.ceil(max(first_row, 0.0)))) // band_rows

@@ -26,6 +26,8 @@ class Shapes:
         The same of polygons, anticlockwise around them and clockwise around their holes.
     offsets : ndarray of int64, shape (n_polygons + 1,)
         Polygon ``p`` has the edges ``offsets[p]`` to ``offsets[p + 1]``.
+    extents : ndarray of float, shape (n_polygons, 2)
+        Southern and northern end of every polygon.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Shapes:
     segments: np.ndarray = field(repr=False)
     edges: np.ndarray = field(repr=False)
     offsets: np.ndarray = field(repr=False)
+    extents: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, geometries: object) -> "Shapes":
@@ -49,21 +52,22 @@ class Shapes:
         parts = np.asarray(geometries, dtype=object)
         while (shapely.get_type_id(parts) > 3).any():
             parts = shapely.get_parts(parts)
-        parts = parts[~(shapely.is_empty(parts) | shapely.is_missing(parts))]
+        parts = parts[~(shapely.is_missing(parts) | shapely.is_empty(parts))]
         dimensions = shapely.get_dimensions(parts)
+        polygons = parts[dimensions == 2]
         points = np.ascontiguousarray(shapely.get_coordinates(parts[dimensions == 0]))
         first, counts = merge_points(points.view(np.int64))
         lines, line = shapely.get_coordinates(parts[dimensions == 1], return_index=True)
-        rings, polygon = shapely.get_rings(parts[dimensions == 2], return_index=True)
+        rings, polygon = shapely.get_rings(polygons, return_index=True)
         corners, ring = shapely.get_coordinates(rings, return_index=True)
         ends, ring = _segments(corners, ring)
         # Rings come outer first, then the holes of the same polygon.
         outer = np.diff(polygon, prepend=-1) > 0
         turned = (_areas(ends, ring, len(rings)) > 0) != outer
         edges = np.where(turned[ring, None], ends[:, [2, 3, 0, 1]], ends)
-        n_polygons = int(polygon[-1]) + 1 if len(polygon) else 0
-        offsets = np.searchsorted(polygon[ring], np.arange(n_polygons + 1))
-        return cls(points[first], counts, _segments(lines, line)[0], edges, offsets)
+        offsets = np.searchsorted(polygon[ring], np.arange(len(polygons) + 1))
+        extents = shapely.bounds(polygons)[:, [1, 3]]
+        return cls(points[first], counts, _segments(lines, line)[0], edges, offsets, extents)
 
 
 def _segments(vertices: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,7 +86,7 @@ def nearest_distance(lattice: Lattice, geometries: np.ndarray | Shapes, reach: f
     size = lattice.cell_size
     distance = np.empty(int(np.count_nonzero(lattice.inside)))
     for band in _bands(lattice, shapes, reach):
-        squared = np.full((len(band.northings), len(band.eastings)), np.inf)
+        squared = band.scratch(np.inf)
         at = (band.eastings, band.northings, size)
         splat_points(shapes.points, band.points, *at, reach, squared)
         splat_segments(shapes.segments, band.segments, *at, reach, squared)
@@ -127,7 +127,7 @@ def quartic_density(lattice: Lattice, geometries: np.ndarray | Shapes, bandwidth
     density = np.empty(int(np.count_nonzero(lattice.inside)))
     scale = 3.0 / (np.pi * bandwidth**2) * 1e6 / bandwidth**4
     for band in _bands(lattice, shapes, bandwidth):
-        total = np.zeros((len(band.northings), len(band.eastings)))
+        total = band.scratch(0.0)
         for points, weights in _weigh(lattice, shapes, band, bandwidth):
             splat_quartic(points, weights, band.eastings, band.northings, lattice.cell_size, bandwidth, total)
         gather_density(total, band.inside, scale, density[band.cells])
@@ -169,6 +169,7 @@ def weighted_points(
 class _Band:
     """Some rows of a lattice, their part of the cell vector, and the features that can reach them."""
 
+    room: np.ndarray
     eastings: np.ndarray
     northings: np.ndarray
     inside: np.ndarray
@@ -178,6 +179,12 @@ class _Band:
     edges: np.ndarray
     polygons: np.ndarray
 
+    def scratch(self, value: float) -> np.ndarray:
+        """A raster of the band and its padding, in memory that all bands share, filled with `value`."""
+        raster = self.room[: len(self.northings)]
+        raster.fill(value)
+        return raster
+
 
 def _bands(lattice: Lattice, shapes: Shapes, reach: float, *, whole: bool = False) -> Iterator[_Band]:
     size, northings, inside = lattice.cell_size, lattice.row_northings, lattice.inside
@@ -186,21 +193,24 @@ def _bands(lattice: Lattice, shapes: Shapes, reach: float, *, whole: bool = Fals
     eastings = np.concatenate([lattice.column_eastings, beyond])
     # Halos are measured again for every band, so that a band is no lower than its halos.
     step = n_rows if whole else max(BAND_CELLS // n_columns, int(np.ceil(2 * reach / size)))
-    first = shapes.offsets[:-1]
-    kinds = (shapes.points[:, [1, 1]], shapes.segments[:, [1, 3]], shapes.edges[:, [1, 3]])
-    ends = [(northing.min(axis=1), northing.max(axis=1)) for northing in kinds]
-    ends.append((np.minimum.reduceat(ends[2][0], first), np.maximum.reduceat(ends[2][1], first)))
+    ends = (
+        (shapes.points[:, 1], shapes.points[:, 1]),
+        (shapes.segments[:, 1], shapes.segments[:, 3]),
+        (shapes.edges[:, 1], shapes.edges[:, 3]),
+        (shapes.extents[:, 0], shapes.extents[:, 1]),
+    )
     # A quarter of a cell in reach may have its polygon half a quarter farther away.
     members = [
-        members_of_bands(lows, highs, northings[0], size, n_rows, step, reach + size / 2)
-        for lows, highs in ends
+        members_of_bands(one, other, northings[0], size, n_rows, step, reach + size / 2)
+        for one, other in ends
     ]
+    room = np.empty((min(step, n_rows), len(eastings)))
     first_cell = 0
     for number, row in enumerate(range(0, n_rows, step)):
         part = inside[row : row + step]
         cells = slice(first_cell, first_cell + int(np.count_nonzero(part)))
         near = [items[offsets[number] : offsets[number + 1]] for offsets, items in members]
-        yield _Band(eastings, northings[row : row + step], part, cells, *near)
+        yield _Band(room, eastings, northings[row : row + step], part, cells, *near)
         first_cell = cells.stop
 
 
