@@ -1,15 +1,15 @@
 """Which columns may matter: a cross-validated elastic net screens, a search by BIC chooses."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from rtmkc.engine.path import PathFit, fit_path
+from rtmkc.engine.path import PathFit
 from rtmkc.engine.rows.stepwise import StepwiseFit, search_bic
 from rtmkc.engine.sweeps import Design
+from rtmkc.model.compute import Compute
 from rtmkc.raster.candidates import Candidates
 
 MIN_INCIDENTS = 10
@@ -19,11 +19,12 @@ FAMILIES = {"poisson": "Poisson", "nb1": "negative binomial (NB1, variance = mea
 
 @dataclass(frozen=True)
 class Screen:
-    """Settings of the elastic net."""
+    """Settings of the elastic net, and where it is computed."""
 
     l1_ratio: float
     n_lambdas: int
     selection: str
+    compute: Compute = field(default_factory=Compute)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def select_columns(
     path, kept = None, np.zeros(0, dtype=np.int64)
     # Where one fold holds all incidents nothing can be held out.
     if usable.any() and np.bincount(folds, weights=counts).max() < counts.sum():
-        path = fit_path(
+        path = screen.compute.fit_path(
             design,
             counts,
             offset=offset,
@@ -65,7 +66,6 @@ def select_columns(
             n_lambdas=screen.n_lambdas,
             lower=np.where(usable, lower, 0.0),
             upper=np.where(usable, upper, 0.0),
-            n_threads=os.cpu_count() or 1,
             progress=progress,
         )
         kept = np.flatnonzero(path.coefs[path.best if screen.selection == "minimum" else path.one_se])

@@ -265,13 +265,15 @@ def assess(
     allow_later_factors: bool = False,
     horizon: int | str = "90 days",
     random_state: int = 0,
+    executor: Any = None,
+    store: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> RiskTerrain:
     """Fit both models and return the terrain: why here, and where next.
 
     Parameters
     ----------
-    grid, factors, incidents, allow_later_factors
+    grid, factors, incidents, allow_later_factors, executor, store
         As in `RiskTerrainModel.fit`.
     exposure : Exposure or cell vector, optional
         Adjusts the weights. The forecast ranks places by what is expected there, busy or not, and does not use it.
@@ -296,11 +298,12 @@ def assess(
     later = allow_later_factors
     # Read each layer once: both models measure the same features.
     resolved = [factor.opened() for factor in check_factors(factors)]
-    columns = build_candidates(grid, resolved, progress=step("measuring factors"))
+    shared: Any = {"allow_later_factors": later, "executor": executor, "store": store}
+    columns = build_candidates(grid, resolved, store=store, progress=step("measuring factors"))
     why = RiskTerrainModel(method, random_state=random_state)
-    why.fit(grid, columns, observations, allow_later_factors=later, progress=step("fitting weights"))
-    curves = build_curves(grid, resolved, progress=step("measuring curves"))
+    why.fit(grid, columns, observations, **shared, progress=step("fitting weights"))
+    curves = build_curves(grid, resolved, store=store, progress=step("measuring curves"))
     where = RiskForecast(horizon=horizon, random_state=random_state)
     all_places = replace(observations, exposure=measure_exposure(grid, None))
-    where.fit(grid, curves, all_places, allow_later_factors=later, progress=step("fitting forecast"))
+    where.fit(grid, curves, all_places, **shared, progress=step("fitting forecast"))
     return RiskTerrain(why, where)

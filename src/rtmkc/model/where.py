@@ -1,7 +1,7 @@
 """Where next? RiskForecast: expected incidents, from curves of the environment times local history."""
 
-import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from rtmkc.checks import check_count
-from rtmkc.engine.path import PathFit, fit_path
+from rtmkc.engine.path import PathFit
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
+from rtmkc.model.compute import Compute
 from rtmkc.model.folds import block_folds
 from rtmkc.model.history.ages import Lessons, first_part, recent_rate, split_halves, whole_past
 from rtmkc.model.history.fit import History, fit_history
@@ -135,6 +136,8 @@ class RiskForecast(BaseEstimator):
         exposure: Any = None,
         folds: np.ndarray | None = None,
         allow_later_factors: bool = False,
+        executor: Any = None,
+        store: str | Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "RiskForecast":
         """Fit curves and history; parameters as in `RiskTerrainModel.fit`.
@@ -145,7 +148,8 @@ class RiskForecast(BaseEstimator):
             If a parameter, a factor or the incidents cannot be used.
         """
         observations = observe(grid, incidents, exposure=exposure)
-        candidates = factors if isinstance(factors, Candidates) else build_curves(grid, factors)
+        candidates = factors if isinstance(factors, Candidates) else build_curves(grid, factors, store=store)
+        compute = Compute(executor, store)
         timing = check_together(grid, candidates, observations, allow_later=allow_later_factors)
         side = parse_length(self.fold_block, name="fold_block", block_length=grid.block_length)
         n_folds = check_count("n_folds", self.n_folds, minimum=2)
@@ -155,7 +159,7 @@ class RiskForecast(BaseEstimator):
 
         design = Design(candidates.codes, candidates.tables)
         path, base, coef = self._fit_environment(
-            design, candidates, observations, folds, self.n_lambdas, progress
+            design, candidates, observations, folds, self.n_lambdas, compute, progress
         )
         lessons = split_halves(observations, self.random_state)
         self.uses_curves_ = bool(np.any(coef))
@@ -163,7 +167,7 @@ class RiskForecast(BaseEstimator):
             grid, base, whole_past(observations), lessons, weight=grid.share, widths=widths
         )
         self.gain_over_history_ = self._measure_gain(
-            design, candidates, observations, lessons, folds, widths, side
+            design, candidates, observations, lessons, folds, widths, side, compute
         )
         self.gain_statement_ = self.gain_over_history_.statement
         level = self._set_surfaces(grid, observations)
@@ -192,6 +196,7 @@ class RiskForecast(BaseEstimator):
         observations: Observations,
         folds: np.ndarray,
         n_lambdas: int,
+        compute: Compute,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[PathFit | None, np.ndarray, np.ndarray]:
         """The path, the expected incidents by the environment, and the steps of the curves (0 if flat)."""
@@ -202,7 +207,7 @@ class RiskForecast(BaseEstimator):
         path: PathFit | None = None
         # Where one fold holds all incidents nothing can be held out, and no curve can prove itself.
         if design.n_columns and per_fold.max() < counts.sum():
-            path = fit_path(
+            path = compute.fit_path(
                 design,
                 counts,
                 offset=offset,
@@ -211,7 +216,6 @@ class RiskForecast(BaseEstimator):
                 n_lambdas=n_lambdas,
                 lower=lower,
                 upper=upper,
-                n_threads=os.cpu_count() or 1,
                 progress=progress,
             )
             if path.best is not None and path.cv_mean[path.best] < path.cv_mean[0]:
@@ -229,6 +233,7 @@ class RiskForecast(BaseEstimator):
         folds: np.ndarray,
         widths: tuple[float, ...],
         block: float,
+        compute: Compute,
     ) -> Gain:
         """Fit to the first part of the period as if the rest were unknown, with and without factors; score the rest."""
         grid, future = observations.grid, lessons.lessons[0].future
@@ -237,7 +242,7 @@ class RiskForecast(BaseEstimator):
         first = first_part(observations, lessons)
         past, own_lessons = whole_past(first), split_halves(first, self.random_state)
         _, base, coef = self._fit_environment(
-            design, candidates, first, folds, min(self.n_lambdas, GAIN_LAMBDAS)
+            design, candidates, first, folds, min(self.n_lambdas, GAIN_LAMBDAS), compute
         )
 
         def forecast(surface: np.ndarray) -> np.ndarray:

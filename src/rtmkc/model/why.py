@@ -1,6 +1,7 @@
 """Why here? RiskTerrainModel: relative-risk weights of the environment, and their recipes."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rtmkc.checks import check_choice, check_count
 from rtmkc.errors import InputError
+from rtmkc.model.compute import Compute
 from rtmkc.model.folds import random_folds
 from rtmkc.model.guarded.noise import Noise
 from rtmkc.model.guarded.plane import Plane
@@ -158,6 +160,8 @@ class RiskTerrainModel(BaseEstimator):
         exposure: Any = None,
         folds: np.ndarray | None = None,
         allow_later_factors: bool = False,
+        executor: Any = None,
+        store: str | Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "RiskTerrainModel":
         """Fit the weights.
@@ -176,6 +180,11 @@ class RiskTerrainModel(BaseEstimator):
             Fold of each cell, instead of the method's own.
         allow_later_factors : bool
             Fit although factor data reach into the period of the incidents, and say so.
+        executor : concurrent.futures.Executor, optional
+            Runs the sums over cells elsewhere, as ``distributed.Client.get_executor()`` does on a cluster. The results have
+            the same bits.
+        store : path, optional
+            A folder for codes and blocks of cells, instead of memory; on a cluster on storage that all workers see.
         progress : callable, optional
             Called with (done, total) along the penalty path.
 
@@ -199,12 +208,15 @@ class RiskTerrainModel(BaseEstimator):
             )
         observations = observe(grid, incidents, exposure=exposure)
         _check_spread(observations)
-        candidates = factors if isinstance(factors, Candidates) else build_candidates(grid, factors)
+        candidates = (
+            factors if isinstance(factors, Candidates) else build_candidates(grid, factors, store=store)
+        )
         self.timing_ = check_together(grid, candidates, observations, allow_later=allow_later_factors)
         self.candidates_, self.observations_ = candidates, observations
         self.folds_ = folds = None if folds is None else _check_folds(folds, grid)
         fit = self._fit_classic if self.method == "classic" else self._fit_guarded
-        columns, interval = fit(folds, progress)
+        screen = Screen(self.l1_ratio, self.n_lambdas, self.selection, Compute(executor, store))
+        columns, interval = fit(screen, folds, progress)
 
         in_model = self.weights_.loc[self.weights_["status"] == IN_MODEL].set_index("factor")
         names = [str(candidates.columns["factor"].iloc[column]) for column in columns]
@@ -226,7 +238,7 @@ class RiskTerrainModel(BaseEstimator):
         return self
 
     def _fit_classic(
-        self, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
+        self, screen: Screen, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
     ) -> tuple[tuple[int, ...], str]:
         """The published procedure, on whole cells; shifts only comment on it."""
         candidates, observations = self.candidates_, self.observations_
@@ -240,7 +252,7 @@ class RiskTerrainModel(BaseEstimator):
         if folds is None:
             folds = random_folds(candidates.grid.n_cells, self.n_folds, self.random_state)
         selection = select_columns(
-            self._screen(), candidates, observations.counts, offset, folds, swaps=False, progress=progress
+            screen, candidates, observations.counts, offset, folds, swaps=False, progress=progress
         )
         self.response_ = _response(
             observations, np.zeros(candidates.grid.n_cells) if offset is None else offset
@@ -265,7 +277,7 @@ class RiskTerrainModel(BaseEstimator):
         return chosen.columns, CLASSIC_INTERVAL
 
     def _fit_guarded(
-        self, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
+        self, screen: Screen, folds: np.ndarray | None, progress: Callable[[int, int], None] | None
     ) -> tuple[tuple[int, ...], str]:
         """The recipe of `rtmkc.model.guarded.recipe`; the share of a cell inside the area is part of its exposure."""
         candidates, observations = self.candidates_, self.observations_
@@ -277,7 +289,7 @@ class RiskTerrainModel(BaseEstimator):
         else:
             self.response_ = _response(observations, np.log(grid.share) + log_exposure)
         fitted = fit_guarded(
-            self._screen(),
+            screen,
             candidates,
             self.response_,
             n_folds=self.n_folds,
@@ -299,9 +311,6 @@ class RiskTerrainModel(BaseEstimator):
         self._covariance = np.zeros((0, 0)) if final is None else final.covariance
         self._means = fitted.means
         return fitted.columns, GUARDED_INTERVAL
-
-    def _screen(self) -> Screen:
-        return Screen(self.l1_ratio, self.n_lambdas, self.selection)
 
     def _keep(self, selection: Selection) -> None:
         """Keep what screen and search found, which both methods begin with."""
