@@ -1,13 +1,13 @@
 """Patches of risk that no factor explains: how strong and how wide they are, and weights that allow for them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmkc.evidence.statistics.diagnostics import correlogram, fit_range
-from rtmkc.model.guarded.plane import Plane, Spectrum
+from rtmkc.model.guarded.plane import Plane, in_threads
 
 Floats = NDArray[np.floating]
 
@@ -15,7 +15,7 @@ LONGEST_LAG = 40
 """Cells; beyond it, and beyond a quarter of the shorter side, pairs say more of the city's shape than of patches."""
 DIGITS = 3
 """Variance and range are kept to three decimals: finer than data can tell, and the same however sums are ordered."""
-TOLERANCE = 1e-11
+TOLERANCE = 1e-10
 ROUGH = 1e-7
 """Of equations that are solved by steps: of weights, and of tests, which only count how many shifts score higher."""
 LEVELS = 32
@@ -61,13 +61,13 @@ class Whitened:
     variance : ndarray, shape (n_cells,)
         Of the residual of each cell: the diagonal of the inverse covariance, as if the cells around were like it.
     filter : ndarray
-        Spectrum of the inverse covariance of an average cell.
+        Spectrum of the inverse covariance of an average cell, which is real.
     """
 
     residual: Floats
     weight: Floats
     variance: Floats
-    filter: Spectrum
+    filter: Floats
 
 
 class Whitener:
@@ -80,49 +80,69 @@ class Whitener:
     def __init__(self, plane: Plane, means: Floats, noise: Noise, *, tolerance: float = TOLERANCE) -> None:
         self._plane, self._tolerance = plane, tolerance
         self._diagonal = 1.0 / means + noise.nugget
-        self._kernel: Spectrum | None = None
+        self._kernel: Floats | None = None
         if noise.variance > 0:
             covariance = np.expm1(noise.variance * np.exp(-plane.distance / noise.range_cells))
             # A covariance on a torus may have eigenvalues that are barely negative: none may be.
-            self._kernel = np.maximum(plane.transform(covariance).real, 0.0).astype(np.complex128)
+            self._kernel = np.maximum(plane.transform(covariance).real, 0.0)
 
-    @cached_property
-    def weight(self) -> Floats:
-        """The inverse covariance times 1."""
-        return self.solve(np.ones_like(self._diagonal))
+    def whiten(self, counts: Floats, means: Floats, weight: Floats | None = None) -> Whitened:
+        """Whiten the residuals of counts around means; `weight` is what `solve` makes of 1, where that is known."""
+        diagonal, kernel = self._diagonal, self._kernel
+        relative = (counts - means) / means
+        if weight is None:
+            residual, weight = self.solve([relative, np.ones_like(means)])
+        else:
+            residual = self.solve([relative])[0]
+        if kernel is None:
+            flat = np.full(self._plane.spectrum_shape, 1.0 / diagonal.mean())
+            return Whitened(residual, weight, 1.0 / diagonal, flat)
+        levels = np.geomspace(diagonal.min(), diagonal.max(), LEVELS)
+        inverse = [self._plane.mean_of(1.0 / (level + kernel)) for level in levels]
+        variance = np.interp(diagonal, levels, inverse)
+        return Whitened(residual, weight, variance, 1.0 / (diagonal.mean() + kernel))
 
-    def whiten(self, counts: Floats, means: Floats) -> Whitened:
-        """Whiten the residuals of counts around means."""
-        residual, weight = self.solve((counts - means) / means), self.weight
-        if self._kernel is None:
-            flat = np.full(self._plane.spectrum_shape, 1.0 / self._diagonal.mean(), dtype=complex)
-            return Whitened(residual, weight, 1.0 / self._diagonal, flat)
-        spectrum = 1.0 / (self._diagonal.mean() + self._kernel)
-        levels = np.geomspace(self._diagonal.min(), self._diagonal.max(), LEVELS)
-        inverse = [self._plane.mean_of((1.0 / (level + self._kernel)).real) for level in levels]
-        variance = np.interp(self._diagonal, levels, inverse)
-        return Whitened(residual, weight, variance, spectrum)
+    def solve(self, vectors: Sequence[Floats], starts: Sequence[Floats] = ()) -> list[Floats]:
+        """Return the inverse covariance times each of some cell vectors, several at once.
 
-    def solve(self, vector: Floats) -> Floats:
-        """Return the inverse covariance times a cell vector, by conjugate gradients."""
+        Parameters
+        ----------
+        vectors : sequence of ndarray, each (n_cells,)
+        starts : sequence of ndarray, each (n_cells,), optional
+            Near the solutions.
+        """
+        return in_threads(self._solve, vectors, starts or [None] * len(vectors))
+
+    def _solve(self, vector: Floats, start: Floats | None) -> Floats:
+        """Conjugate gradients, preconditioned by the diagonal."""
         diagonal, kernel = self._diagonal, self._kernel
         if kernel is None:
             return vector / diagonal
-        solution, left = np.zeros_like(vector), vector.copy()
+        enough = self._tolerance**2 * _inner(vector, vector / diagonal)
+        if start is None:
+            solution, left = np.zeros_like(vector), vector.copy()
+        else:
+            solution, left = start.copy(), vector - diagonal * start - self._plane.convolve(start, kernel)
         scaled = left / diagonal
-        direction, size = scaled.copy(), float(left @ scaled)
-        enough = self._tolerance**2 * size
+        direction, size = scaled.copy(), _inner(left, scaled)
         for _ in range(MAX_STEPS):
             if size <= enough:
                 break
-            image = diagonal * direction + self._plane.convolve(direction, kernel)
-            step = size / float(direction @ image)
+            image = self._plane.convolve(direction, kernel)
+            image += diagonal * direction
+            step = size / _inner(direction, image)
             solution += step * direction
             left -= step * image
-            scaled = left / diagonal
-            before, size = size, float(left @ scaled)
-            direction = scaled + (size / before) * direction
+            np.divide(left, diagonal, out=scaled)
+            before, size = size, _inner(left, scaled)
+            direction *= size / before
+            direction += scaled
         return solution
+
+
+def _inner(one: Floats, other: Floats) -> float:
+    """The sum of products, in one thread: the threads of a linear algebra library cost more than they save here."""
+    return float(np.einsum("i,i", one, other))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +211,13 @@ def fit_with_noise(
     columns = np.column_stack([np.ones(len(counts)), matrix, covariates])
     point: Floats = np.linalg.lstsq(columns, np.log(start) - offset, rcond=None)[0]
     means = start
-    for _ in range(2):
+    solutions: list[Floats] = []
+    # The first solution only says what noise is left around it.
+    for tolerance in (ROUGH, TOLERANCE):
         noise = measure_noise(plane, counts, means)
-        whitener = Whitener(plane, means, noise)
-        weighted = np.column_stack([whitener.weight, *(whitener.solve(column) for column in columns.T[1:])])
+        whitener = Whitener(plane, means, noise, tolerance=tolerance)
+        solutions = whitener.solve(list(columns.T), solutions)
+        weighted = np.column_stack(solutions)
         point = _solve_equation(columns, weighted, counts, offset, point)
         means = np.exp(columns @ point + offset)
     information = columns.T @ weighted
@@ -209,7 +232,7 @@ def fit_with_noise(
         covariance,
         means * np.exp(raised),
         noise,
-        whitener.whiten(counts, means),
+        whitener.whiten(counts, means, solutions[0]),
         alone,
     )
 

@@ -1,6 +1,9 @@
 """Cell vectors of a grid as padded rasters: correlations and convolutions by FFT, on any shape of area."""
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +12,14 @@ from scipy import fft
 from rtmkc.raster.grid import Grid
 
 Spectrum = NDArray[np.complex128]
+Result = TypeVar("Result")
 
 
 class Plane:
     """The plane of a grid, padded with zeros so that shifts up to half its shorter side do not wrap.
+
+    Transforms go along rows first and then along columns, and back the other way round: rows that hold nothing but
+    zeros, and rows that nobody asks for, are left out. Each is made in one thread; see `in_threads`.
 
     Attributes
     ----------
@@ -26,28 +33,31 @@ class Plane:
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.rows, self.columns = grid.rows - grid.rows.min(), grid.columns - grid.columns.min()
-        extent = int(self.rows.max()) + 1, int(self.columns.max()) + 1
+        rows, columns = grid.rows - grid.rows.min(), grid.columns - grid.columns.min()
+        extent = int(rows.max()) + 1, int(columns.max()) + 1
         self.short_side = min(extent)
         pad = self.short_side // 2 + 1
         self.shape = tuple(fft.next_fast_len(size + pad, real=True) for size in extent)
         self.spectrum_shape = self.shape[0], self.shape[1] // 2 + 1
+        self._n_rows, self._places = extent[0], rows * self.shape[1] + columns
         down, across = (fft.fftfreq(size, 1 / size) for size in self.shape)
         self.distance = np.hypot(down[:, None], across[None, :])
 
     def spectrum(self, vector: np.ndarray) -> Spectrum:
         """Transform a cell vector; places outside the area count 0."""
-        raster = np.zeros(self.shape)
-        raster[self.rows, self.columns] = vector
+        raster = np.zeros((self._n_rows, self.shape[1]))
+        raster.ravel()[self._places] = vector
         return self.transform(raster)
 
     def transform(self, raster: np.ndarray) -> Spectrum:
-        """Transform a padded raster."""
-        return np.asarray(fft.rfft2(raster, workers=_workers()))
+        """Transform a padded raster, or its first rows where the others are 0."""
+        along = fft.rfft(raster, axis=1)
+        return np.asarray(fft.fft(along, n=self.shape[0], axis=0, overwrite_x=True))
 
-    def back(self, spectrum: Spectrum) -> np.ndarray:
-        """Return the padded raster of a spectrum."""
-        return np.asarray(fft.irfft2(spectrum, s=self.shape, workers=_workers()))
+    def back(self, spectrum: np.ndarray, rows: slice | NDArray[np.intp] = np.s_[:]) -> np.ndarray:
+        """Return the padded raster of a spectrum, or some of its rows; the spectrum is written over."""
+        along = fft.ifft(spectrum, axis=0, overwrite_x=True)[rows]
+        return np.asarray(fft.irfft(along, n=self.shape[1], axis=1))
 
     def mean_of(self, spectrum: np.ndarray) -> float:
         """Return the mean of a real spectrum over all frequencies, of which half are stored."""
@@ -55,14 +65,23 @@ class Plane:
         twice = 2 * by_column.sum() - by_column[0] - (by_column[-1] if self.shape[1] % 2 == 0 else 0.0)
         return float(twice / (self.shape[0] * self.shape[1]))
 
-    def correlate(self, moved: Spectrum, fixed: Spectrum) -> np.ndarray:
-        """Return ``sum_i moved(i + s) fixed(i)`` for every shift s, as a padded raster."""
-        return self.back(moved * fixed.conj())
+    def correlate(
+        self, moved: Spectrum, fixed: Spectrum, rows: slice | NDArray[np.intp] = np.s_[:]
+    ) -> np.ndarray:
+        """Return ``sum_i moved(i + s) fixed(i)`` for every shift s, as a padded raster or some of its rows."""
+        return self.back(moved * fixed.conj(), rows)
 
-    def convolve(self, vector: np.ndarray, kernel: Spectrum) -> np.ndarray:
-        """Return a cell vector convolved with a symmetric kernel, on the cells of the area."""
-        return np.asarray(self.back(self.spectrum(vector) * kernel)[self.rows, self.columns])
+    def convolve(self, vector: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """Return a cell vector convolved with a symmetric kernel, given as spectrum, on the cells of the area."""
+        spectrum = self.spectrum(vector)
+        spectrum *= kernel
+        return np.asarray(self.back(spectrum, np.s_[: self._n_rows]).ravel()[self._places])
 
 
-def _workers() -> int:
-    return os.cpu_count() or 1
+def in_threads(function: Callable[..., Result], *arguments: Any) -> list[Result]:
+    """Return what a function makes of each set of arguments, in their order, on all processors.
+
+    Transforms are too small to share one between threads, and two of them side by side take the time of one.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, *arguments))

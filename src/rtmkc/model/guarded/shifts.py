@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmkc.model.guarded.noise import Whitened
-from rtmkc.model.guarded.plane import Plane, Spectrum
+from rtmkc.model.guarded.plane import Plane, Spectrum, in_threads
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 MIN_SHIFT = 3.0
 """Cells; closer shifts are nearly the place itself."""
@@ -75,8 +75,9 @@ class ShiftTest:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._area = plane.spectrum(np.ones(plane.grid.n_cells))
-        overlap = plane.correlate(self._area, self._area)
-        far = plane.distance
+        self._rows = np.flatnonzero(plane.distance[:, 0] <= plane.short_side / 2)
+        self._far = far = plane.distance[self._rows]
+        overlap = self._correlate(self._area, self._area)
         allowed = (far >= MIN_SHIFT) & (far <= plane.short_side / 2)
         allowed &= overlap >= MIN_OVERLAP * plane.grid.n_cells - 1e-6
         # The place itself first, then every allowed shift.
@@ -113,16 +114,19 @@ class ShiftTest:
         )
         sum_residual = self._take(self._area, residuals)
         sum_weight, sum_variance = self._take(self._area, weights), self._take(self._area, variances)
-        scores, in_place = np.zeros((len(columns), self._taken.size)), np.zeros(len(columns))
-        for number, column in enumerate(columns):
+
+        def score(column: Floats) -> tuple[Floats, float]:
             moved = plane.spectrum(column)
             mass = self._take(moved, weights)
             deviation = self._take(moved, residuals) - mass * sum_residual / sum_weight
             own = self._take(moved, variances)
             variance = own - own**2 / sum_variance
-            in_place[number] = variance[0]
             some = (variance > 1e-9 * variance[0]) & (sum_weight > 0)
-            scores[number, some] = deviation[some] / np.sqrt(variance[some])
+            spread = np.sqrt(np.where(some, variance, 1.0))
+            return np.where(some, deviation / spread, 0.0), float(variance[0])
+
+        each = in_threads(score, columns)
+        scores, in_place = np.array([one for one, _ in each]), np.array([variance for _, variance in each])
         spread = np.sqrt((scores[:, 1:] ** 2).mean(axis=1)) if self.n_shifts else np.ones(len(columns))
         scores /= np.where(spread > 0, spread, 1.0)[:, None]
         signed = {"aggravating": scores, "protective": -scores}.get(direction, np.abs(scores))
@@ -131,15 +135,19 @@ class ShiftTest:
         return ShiftScores(scores, spread, in_place, best, signed.max(axis=0), n_effective)
 
     def _take(self, moved: Spectrum, fixed: Spectrum) -> Floats:
-        return np.asarray(self._plane.correlate(moved, fixed).ravel()[self._taken])
+        return np.asarray(self._correlate(moved, fixed).ravel()[self._taken])
 
-    def _n_effective(self, column: Floats, inverse: Spectrum) -> float:
+    def _correlate(self, moved: Spectrum, fixed: Spectrum) -> Floats:
+        """Of the shifts up to half the shorter side."""
+        return self._plane.correlate(moved, fixed, self._rows)
+
+    def _n_effective(self, column: Floats, inverse: Floats) -> float:
         """Shifts over the sum of their squared correlations, which follow from the map and the noise."""
         plane = self._plane
-        likeness = plane.back(np.abs(plane.spectrum(column - column.mean())) ** 2 * inverse)
+        likeness = plane.back(np.abs(plane.spectrum(column - column.mean())) ** 2 * inverse, self._rows)
         if likeness[0, 0] <= 0:
             return 0.0  # a map that is the same everywhere
-        near = plane.distance <= plane.short_side / 2
+        near = self._far <= plane.short_side / 2
         return float(self.n_shifts / np.sum((likeness[near] / likeness[0, 0]) ** 2))
 
 
