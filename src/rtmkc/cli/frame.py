@@ -3,6 +3,8 @@
 import json
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -68,6 +70,18 @@ def _flag(key: str, *names: str, help: str) -> Any:
         context.meta[key] = value
 
     return click.option(*names, is_flag=True, expose_value=False, callback=remember, help=help)
+
+
+@contextmanager
+def workers_of(scheduler: str | None) -> Iterator[Any]:
+    """Give an executor on the workers of a Dask scheduler, or None without one."""
+    if scheduler is None:
+        yield None
+        return
+    from rtmkc.model.compute import workers_at
+
+    with workers_at(scheduler) as executor:
+        yield executor
 
 
 def writer_of(output: str) -> Any:

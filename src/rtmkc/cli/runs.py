@@ -1,10 +1,18 @@
 """The commands that run a whole study: demo, run."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from rtmkc.cli.frame import data_option, is_quiet, overwrite_option, print_json, shared_options
+from rtmkc.cli.frame import (
+    data_option,
+    is_quiet,
+    overwrite_option,
+    print_json,
+    shared_options,
+    workers_of,
+)
 from rtmkc.output.terminal import Progress, result_lines
 
 
@@ -30,6 +38,14 @@ def demo(output: str, overwrite: bool, as_json: bool) -> None:
 @click.option(
     "--shapefile-names", is_flag=True, help="Also write Shapefiles, with field names of 10 characters."
 )
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler whose workers add up the cells."
+)
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False),
+    help="Folder for blocks of cells instead of memory; with --scheduler one that all workers see.",
+)
 @overwrite_option
 @shared_options
 def run(
@@ -39,12 +55,16 @@ def run(
     since: str | None,
     dropped: bool,
     shapefile_names: bool,
+    scheduler: str | None,
+    store: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Run STUDY (a study.toml) and write one folder: report, map, tables, model and manifest."""
     also = {"dropped": dropped, "shapefile": shapefile_names}
-    _run(Path(study), data, output, overwrite, as_json, since=since, also=also)
+    with workers_of(scheduler) as executor:
+        where = {"executor": executor, "store": store}
+        _run(Path(study), data, output, overwrite, as_json, since=since, also=also, where=where)
 
 
 def _run(
@@ -56,6 +76,7 @@ def _run(
     *,
     since: str | None = None,
     also: dict[str, bool] | None = None,
+    where: dict[str, Any] | None = None,
 ) -> None:
     from rtmkc.workflow.run import run as run_study
     from rtmkc.workflow.study import Study
@@ -64,7 +85,9 @@ def _run(
         made = Study.from_file(study, data=data)
         for name, wanted in (also or {}).items():
             setattr(made.output, name, wanted or getattr(made.output, name))
-        results = run_study(made, output, since=since, overwrite=overwrite, progress=progress)
+        results = run_study(
+            made, output, since=since, overwrite=overwrite, progress=progress, **(where or {})
+        )
     if as_json:
         print_json(results.record())
     else:

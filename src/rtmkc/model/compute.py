@@ -17,6 +17,7 @@ from rtmkc.engine.blocks import Block, BlockSource, Design, MemoryBlocks
 from rtmkc.engine.path import PathFit, fit_path
 from rtmkc.errors import InputError, OutputError
 
+CONNECT_SECONDS = 20
 BLOCKS, INDEX = "blocks.bin", "index.npy"
 
 
@@ -144,3 +145,35 @@ def _mapped(folder: Path) -> tuple[memoryview, np.ndarray]:
             f"Invalid store {str(folder.parent)!r}. A worker cannot read the blocks in it: {error.strerror or error}. It "
             "must be a folder on storage that all workers see under the same path."
         ) from error
+
+
+@contextmanager
+def workers_at(address: str) -> Iterator[Any]:
+    """Give an executor on the workers of a Dask scheduler, such as ``tcp://10.0.0.5:8786``.
+
+    Raises
+    ------
+    InputError
+        If Dask is not installed, nothing answers at the address, or it has no workers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            f"Invalid scheduler {address!r}. Dask is not installed here; install it with: pip install 'rtmkc[dask]'."
+        ) from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"Invalid scheduler {address!r}. No Dask scheduler answers there: {error}. Start one with `dask scheduler` and "
+            "give the address that it prints."
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                f"Invalid scheduler {address!r}. It has no workers; start some with `dask worker {address}`."
+            ) from error
+        yield client.get_executor()

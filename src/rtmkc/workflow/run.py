@@ -15,6 +15,7 @@ from rtmkc.evidence.bias import BiasPanel, bias_panel
 from rtmkc.evidence.districts import share_out
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.ledger import Ledger
+from rtmkc.model.compute import Compute
 from rtmkc.model.diagnosis.table import diagnose
 from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.why import RiskTerrainModel
@@ -102,6 +103,7 @@ class _Surroundings:
 
     grid: Grid
     factors: list[RiskFactor]
+    compute: Compute
     exposure: Exposure | None
     streets: Layer | None
     network: StreetNetwork | None
@@ -111,7 +113,7 @@ class _Surroundings:
     joins: dict[str, tuple[Layer, str | None]]
 
     @classmethod
-    def of(cls, study: Study, grid: Grid) -> "_Surroundings":
+    def of(cls, study: Study, grid: Grid, factors: list[RiskFactor], compute: Compute) -> "_Surroundings":
         streets = study.read("streets")
         network = None
         if streets is not None and study.streets is not None:
@@ -120,7 +122,8 @@ class _Surroundings:
             )
         return cls(
             grid,
-            study.risk_factors(),
+            factors,
+            compute,
             study.measured_exposure(),
             streets,
             network,
@@ -153,6 +156,8 @@ def run(
     *,
     since: str | Path | None = None,
     overwrite: bool = False,
+    executor: Any = None,
+    store: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Results:
     """Run a study and write its results to one folder, whole or not at all.
@@ -167,6 +172,12 @@ def run(
         Results of an earlier run on the same grid: what changed is written and reported.
     overwrite : bool
         Whether a folder that exists may be replaced.
+    executor : concurrent.futures.Executor, optional
+        Runs the sums over cells elsewhere, as ``distributed.Client.get_executor()`` does on a cluster; the results are
+        the same.
+    store : path, optional
+        A folder for codes and blocks of cells instead of memory. Default: memory as long as it is enough by
+        `estimate_cost`, then a folder beside the output that is removed again.
     progress : callable, optional
         Called with (step, done, total).
 
@@ -177,7 +188,7 @@ def run(
     Raises
     ------
     StudyError, InputError, CapacityError
-        If the study or its data cannot be used, or `since` holds results on another grid.
+        If the study or its data cannot be used, the work does not fit this machine, or `since` holds results on another grid.
     OutputError
         If the folder exists and `overwrite` is false or it holds something else than results, or it
         cannot be written.
@@ -192,7 +203,7 @@ def run(
         grid = study.grid()
         if previous is not None:
             previous.check_grid(grid)
-        shared = _Surroundings.of(study, grid)
+        shared = _Surroundings.of(study, grid, study.risk_factors(), Compute(executor, store))
         say("reading", 1, 1)
         slices: dict[str, Results] = {}
         for one in study.slices:
@@ -236,9 +247,11 @@ def run_one(
         allow_later_factors=later,
         horizon=study.model.horizon,
         random_state=study.model.random_state,
+        executor=shared.compute.executor,
+        store=shared.compute.store,
         progress=progress,
     )
-    without = _without_exposure(terrain, later, progress) if shared.exposure else None
+    without = _without_exposure(terrain, later, shared.compute, progress) if shared.exposure else None
     progress("checking weights", 0, 1)
     diagnostics = diagnose(terrain.models.why, random_state=study.model.random_state)
     progress("checking weights", 1, 1)
@@ -396,7 +409,9 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _without_exposure(terrain: RiskTerrain, allow_later_factors: bool, progress: Progress) -> pd.DataFrame:
+def _without_exposure(
+    terrain: RiskTerrain, allow_later_factors: bool, compute: Compute, progress: Progress
+) -> pd.DataFrame:
     """The weights as they would be without the exposure: readers see what it changes."""
     why = terrain.models.why
     grid = terrain.grid
@@ -407,6 +422,8 @@ def _without_exposure(terrain: RiskTerrain, allow_later_factors: bool, progress:
         why.candidates_,
         plain,
         allow_later_factors=allow_later_factors,
+        executor=compute.executor,
+        store=compute.store,
         progress=lambda done, total: progress("fitting weights without exposure", done, total),
     )
     return model.weights_
