@@ -1,8 +1,12 @@
 """The search takes the moves that brute force on all cells takes, and collapsing loses nothing."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from rtmkc.engine.rows import collapse as collapse_module
+from rtmkc.engine.rows import tables as tables_module
 from rtmkc.engine.rows.collapse import collapse, patterns
 from rtmkc.engine.rows.families import fit_glm
 from rtmkc.engine.rows.stepwise import search_bic
@@ -221,6 +225,44 @@ def test_n_for_bic_is_the_price_of_a_column():
     usual = search_bic(design, counts, family="poisson", groups=groups)
     dear = search_bic(design, counts, family="poisson", groups=groups, n_for_bic=10**60)
     assert len(dear.columns) < len(usual.columns)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("with_offset", [False, True])
+def test_search_in_small_pieces_has_the_same_bits(family, with_offset, monkeypatch, tmp_path):
+    """Codes on disk, pieces of 101 cells, and tables of one variable at a time change no bit of the result."""
+    design, counts, groups, offset = make_problem(seed=9, n_cells=1200)
+    counts[offset < -0.8] = 0
+    offset = np.where(offset < -0.8, -np.inf, np.round(offset, 1)) if with_offset else None
+    usual = search_bic(design, counts, family=family, groups=groups, offset=offset)
+    on_disk = []
+    for number, codes in enumerate(design.codes):
+        file = np.memmap(tmp_path / str(number), dtype=codes.dtype, mode="w+", shape=codes.shape)
+        file[:] = codes
+        on_disk.append(file)
+    for module in (collapse_module, tables_module):
+        monkeypatch.setattr(module, "PIECE_CELLS", 101)
+    monkeypatch.setattr(tables_module, "MAX_SUMS", 10)
+    found = search_bic(
+        Design(tuple(on_disk), design.tables), counts, family=family, groups=groups, offset=offset
+    )
+    assert found.steps == usual.steps
+    assert len(found.columns) >= 2
+    assert found.runner_ups == usual.runner_ups
+    np.testing.assert_array_equal(found.fit.coef, usual.fit.coef)
+
+
+def test_a_search_holds_a_few_bytes_a_cell():
+    """Beside codes and counts a search holds a pattern a cell, and with exposure one number more and its logarithm."""
+    design, counts, groups, offset = make_problem(seed=9, n_cells=400_000)
+    counts[np.arange(counts.size) % 30 > 0] = 0
+    for exposure, most in ((None, 6), (offset, 14)):
+        search_bic(design, counts, family="poisson", groups=groups, offset=exposure)
+        tracemalloc.start()
+        search_bic(design, counts, family="poisson", groups=groups, offset=exposure)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most * counts.size + 2e6
 
 
 def test_patterns_are_the_rows_of_the_matrix():

@@ -121,8 +121,11 @@ class Cells:
     ----------
     n_cells : int
     family : str
-    exposure : (n_cells,)
-        Empty if it is the same everywhere, or if a root holds it.
+    exposure : (n_cells,) of int
+        In units of `unit`, so that sums are exact in any order and so are their differences; empty if it is the same
+        everywhere, or if a root holds it.
+    unit : float
+        Of all exposure together ``2**-62``; 1 where cells are counted.
     root : (n_cells,) of int
         Number of a cell's offset among `root_offset`, where cells of unequal offsets cannot be summed (``nb2``); else
         empty, and there is one root.
@@ -145,7 +148,8 @@ class Cells:
 
     n_cells: int
     family: str
-    exposure: Floats
+    exposure: Integers
+    unit: float
     root: Integers
     root_offset: Floats
     busy: Integers
@@ -164,7 +168,8 @@ class Cells:
         n_cells, busy = all_counts.size, np.flatnonzero(all_counts)
         some = all_counts[busy]
         constant = -float(gammaln(some + 1).sum())
-        exposure, above_scales, root = np.empty(0), np.empty(0), np.empty(0, dtype=np.int32)
+        exposure, unit = np.empty(0, dtype=np.int64), 1.0
+        above_scales, root = np.empty(0), np.empty(0, dtype=np.int32)
         above, above_counts = np.empty((2, 0), dtype=np.int64)
         steps, numbers = np.empty((2, 0))
         if family == "nb1":
@@ -180,18 +185,18 @@ class Cells:
             root_offset, which = np.unique(np.maximum(log_exposure, -700.0), return_inverse=True)
             root = which.astype(np.int32)
         elif log_exposure is not None:
-            exposure = np.exp(log_exposure)
+            exposure, unit = _in_units(log_exposure)
             own = log_exposure[busy]
             # Of a busy cell nb1 has the log of its mean once, and otherwise its mean: its offset adds a constant.
             constant += float((own if family == "nb1" else some * own).sum())
-            above_scales = exposure[busy[above]]
+            above_scales = np.exp(own[above])
         return cls(
-            n_cells, family, exposure, root, root_offset, busy, some,
+            n_cells, family, exposure, unit, root, root_offset, busy, some,
             above, above_counts, above_scales, steps, numbers, constant,
         )  # fmt: skip
 
     def rows(self, matrix: Floats, offset: Floats, exposure: Floats, busy_row: Integers) -> Rows:
-        """Return the rows of patterns: their columns, offsets, summed exposure, and the row of every busy cell."""
+        """Return the rows of patterns of these columns, offsets and sums of units, from the row of every busy cell."""
         n_rows = len(matrix)
         total = np.bincount(busy_row, self.counts, minlength=n_rows).astype(np.float64)
         pointer, first = np.zeros(n_rows + 1, dtype=np.int64), np.empty(0)
@@ -202,6 +207,17 @@ class Cells:
                 busy_row[self.above].astype(np.int64), self.above_counts, self.above_scales, n_rows
             )
         columns, log_exposure = (np.ascontiguousarray(array, dtype=np.float64) for array in (matrix, offset))
+        weight = exposure * self.unit
         return Rows(
-            columns, log_exposure, exposure, total, first, pointer, steps, numbers, scales, self.constant
+            columns, log_exposure, weight, total, first, pointer, steps, numbers, scales, self.constant
         )
+
+
+def _in_units(log_exposure: Floats) -> tuple[Integers, float]:
+    """Return exposure as whole numbers, at least 1 where there is any, and their unit."""
+    total = sum(float(np.exp(log_exposure[piece]).sum()) for piece in pieces(log_exposure.size))
+    result = np.empty(log_exposure.size, dtype=np.int64)
+    for piece in pieces(log_exposure.size):
+        share = np.exp(log_exposure[piece]) / total
+        result[piece] = np.where(share > 0, np.maximum(np.rint(np.ldexp(share, 62)), 1), 0)
+    return result, float(np.ldexp(total, -62))

@@ -383,14 +383,14 @@ def fit_rows(
 
 @_compile
 def fit_columns(
-    family: int, matrix: Any, offset: Any, merged: Any, exposure: Any, incidents: Any, busy: Any,
+    family: int, matrix: Any, offset: Any, merged: Any, exposure: Any, unit: float, incidents: Any, busy: Any,
     above: Any, above_levels: Any, above_counts: Any, above_scales: Any, steps: Any, numbers: Any,
     variable: Any, first_level: Any, level_pointer: Any, value_of: Any, value_pointer: Any, values: Any,
     start: Any, max_iterations: int, points: Any, likelihoods: Any,
 ) -> None:  # fmt: skip
     """Fit a model and one column more, for every one of many columns.
 
-    The sums of cells, of incidents and of cells with incidents are (n_levels, n_patterns); pattern p of theirs is
+    The sums of exposure (whole, in units), of incidents and of cells with incidents are (n_levels, n_patterns); pattern p of theirs is
     pattern ``merged[p]`` of the model. Column c sets the levels from ``first_level[c]`` on to the values that
     ``value_of[level_pointer[c]:level_pointer[c + 1]]`` numbers, among ``values[value_pointer[c]:value_pointer[c + 1]]``.
     Cells with more than one
@@ -417,7 +417,7 @@ def fit_columns(
             value = value_at[level]
             place = first_level[column] + level
             for pattern in range(merged.size):
-                weight[merged[pattern], value] += exposure[place, pattern]
+                weight[merged[pattern], value] += unit * exposure[place, pattern]
                 total[merged[pattern], value] += incidents[place, pattern]
             if family == NB1:
                 for pattern in range(merged.size):

@@ -6,6 +6,7 @@ one, some of them merged, so that its tables are sums of these and need no pass.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -116,8 +117,7 @@ class Tables:
 class JointTables:
     """The patterns of a model, and the tables of all levels by pattern.
 
-    Counts of cells are whole, so that of the patterns that one is split into the largest is what the others leave;
-    exposure is added up cell by cell.
+    Sums are whole numbers, so that of the patterns that one is split into the largest is exactly what the others leave.
     """
 
     def __init__(self, design: Design, cells: Cells, columns: Integers) -> None:
@@ -130,10 +130,12 @@ class JointTables:
         self._offset = cells.root_offset
         self._matrix = np.empty((n_roots, 0))
         self._identity = np.arange(n_roots)[:, np.newaxis]
-        self._exposure = np.zeros(n_roots)
+        self._exposure: Integers = np.zeros(n_roots, dtype=np.int64)
         for piece in pieces(cells.n_cells):
-            own = cells.exposure[piece] if cells.exposure.size else None
-            self._exposure += np.bincount(self._pattern[piece], own, minlength=n_roots)
+            if cells.exposure.size:
+                self._exposure += cells.exposure[piece].sum()
+            else:
+                self._exposure += np.bincount(self._pattern[piece], minlength=n_roots)
         self._busy_levels = self._levels_of_busy()
         self._above_levels = np.ascontiguousarray(self._busy_levels[:, cells.above])
         self._kept: Integers | None = None
@@ -155,7 +157,7 @@ class JointTables:
 
     def rows(self, base: Base) -> Rows:
         """Return the rows of a model without any column more."""
-        exposure = np.bincount(base.merged, self._exposure, minlength=len(base.matrix)).astype(np.float64)
+        exposure = _sum_by(self._exposure, base.merged, len(base.matrix))
         return self.cells.rows(base.matrix, base.offset, exposure, base.merged[self._busy_pattern])
 
     def tables(self) -> Iterator[Tables]:
@@ -172,12 +174,12 @@ class JointTables:
             yield Tables(first, stop, int(self.levels.start[first]), exposure, *self._busy_sums(first, stop))
             first = stop
 
-    def arrays(self, base: Base, tables: Tables, columns: Integers) -> tuple[Integers, ...]:
+    def arrays(self, base: Base, tables: Tables, columns: Integers) -> tuple[Any, ...]:
         """Return what `kernels.fit_columns` needs to fit a base and each of some candidates."""
         cells = self.cells
         chosen = np.searchsorted(self.levels.columns, columns)
         return (
-            base.matrix, base.offset, base.merged, tables.exposure, tables.incidents, tables.busy,
+            base.matrix, base.offset, base.merged, tables.exposure, cells.unit, tables.incidents, tables.busy,
             self._busy_pattern[cells.above], self._above_levels, cells.above_counts, cells.above_scales,
             cells.steps, cells.numbers, *self.levels.arrays(chosen, tables.first_level),
         )  # fmt: skip
@@ -191,7 +193,7 @@ class JointTables:
         for piece in pieces(self.cells.n_cells):
             self._pattern[piece] = merged[self._pattern[piece]]
         self._busy_pattern = merged[self._busy_pattern]
-        self._exposure = np.bincount(merged, self._exposure, minlength=n_patterns).astype(np.float64)
+        self._exposure = _sum_by(self._exposure, merged, n_patterns)
         self._columns_are(base.columns, base.matrix, base.offset)
         if self._kept is not None:
             self._kept = _sum_by(self._kept, merged, n_patterns)
@@ -214,21 +216,18 @@ class JointTables:
         for piece in pieces(self.cells.n_cells):
             kernels.refine(self._pattern[piece], codes[piece], value_of_code, numbers)
         self._busy_pattern = self._pattern[self.cells.busy]
-        exposure = by_value[parent, value]
-        self._exposure = exposure.astype(np.float64)
+        self._exposure = by_value[parent, value].astype(np.int64)
         self._identity = np.column_stack([self._identity[parent], value])
         matrix = np.ascontiguousarray(np.column_stack([self._matrix[parent], values[value]]))
         self._columns_are((*self.columns, column), matrix, self._offset[parent])
         if self._kept is not None:
-            self._kept = self._split(self._kept, parent, exposure)
+            self._kept = self._split(self._kept, parent)
 
-    def _split(self, before: Integers, parent: Integers, exposure: Integers) -> Integers | None:
+    def _split(self, before: Integers, parent: Integers) -> Integers | None:
         """Return the tables of the new patterns from those of the patterns they were."""
         if self.levels.start[-1] * parent.size > MAX_SUMS:
             return None
-        if before.dtype.kind == "f":
-            return self._sums(0, self.levels.variables.size)
-        order = np.lexsort((-exposure, parent))
+        order = np.lexsort((-self._exposure, parent))
         largest = order[np.append(True, parent[order][1:] != parent[order][:-1])]
         others = np.ones(parent.size, dtype=np.bool_)
         others[largest] = False
@@ -243,14 +242,14 @@ class JointTables:
         """Add up the cells, of wanted patterns or all, by level and pattern."""
         levels, all_exposure = self.levels, self.cells.exposure
         start = levels.start - levels.start[first]
-        is_number = not all_exposure.size
-        result = np.zeros((int(start[stop]), len(self._matrix)), dtype=np.int32 if is_number else np.float64)
+        few = not all_exposure.size and self.cells.n_cells < 2**31
+        result = np.zeros((int(start[stop]), len(self._matrix)), dtype=np.int32 if few else np.int64)
         if wanted is None:
             wanted = np.ones(len(self._matrix), dtype=np.bool_)
         cells, patterns = np.empty((2, PIECE_CELLS), dtype=np.int32)
         for piece in pieces(self.cells.n_cells):
             size = kernels.list_cells(self._pattern[piece], wanted, cells, patterns)
-            exposure = all_exposure if is_number else all_exposure[piece]
+            exposure = all_exposure[piece] if all_exposure.size else all_exposure
             for place in range(first, stop):
                 kernels.listed_sums(
                     cells[:size], patterns[:size], self._design.codes[int(levels.variables[place])][piece],
@@ -279,7 +278,7 @@ class JointTables:
 
 
 def _sum_by(table: Integers, group: Integers, n_groups: int) -> Integers:
-    """Sum the columns of a table by their group; every group has one."""
+    """Sum a table along its last axis by group; every group has one."""
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(n_groups))
-    return np.add.reduceat(table[:, order], starts, axis=1, dtype=table.dtype)
+    return np.asarray(np.add.reduceat(table[..., order], starts, axis=-1, dtype=table.dtype))
