@@ -49,6 +49,33 @@ def merge_points(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
+def segments_of(corners: np.ndarray, starts: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Return the segments (n, 4) of chains of corners, chain ``c`` from ``starts[c]`` to ``starts[c + 1]``.
+
+    Closed chains are turned about where they run against `turns`: 1 anticlockwise, -1 clockwise, 0 as they are.
+    """
+    number = 0
+    for chain in range(turns.size):
+        number += max(0, starts[chain + 1] - starts[chain] - 1)
+    segments = np.empty((number, 4))
+    number = 0
+    for chain in range(turns.size):
+        first, last = starts[chain], starts[chain + 1] - 1
+        # Twice the signed area, from the first corner, so that coordinates of millions of metres do not cancel.
+        area = 0.0
+        for corner in range(first, last):
+            area += (corners[corner, 0] - corners[first, 0]) * (corners[corner + 1, 1] - corners[first, 1])
+            area -= (corners[corner + 1, 0] - corners[first, 0]) * (corners[corner, 1] - corners[first, 1])
+        about = area * turns[chain] < 0.0
+        for corner in range(first, last):
+            start, stop = (corner + 1, corner) if about else (corner, corner + 1)
+            segments[number, 0], segments[number, 1] = corners[start, 0], corners[start, 1]
+            segments[number, 2], segments[number, 3] = corners[stop, 0], corners[stop, 1]
+            number += 1
+    return segments
+
+
+@numba.njit(cache=True, nogil=True)
 def members_of_bands(
     ends: np.ndarray,
     other_ends: np.ndarray,

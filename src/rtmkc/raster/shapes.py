@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
-from rtmkc.raster.kernels import merge_points
+from rtmkc.raster.kernels import merge_points, segments_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,34 +54,22 @@ class Shapes:
             parts = shapely.get_parts(parts)
         parts = parts[~(shapely.is_missing(parts) | shapely.is_empty(parts))]
         dimensions = shapely.get_dimensions(parts)
-        polygons = parts[dimensions == 2]
         points = np.ascontiguousarray(shapely.get_coordinates(parts[dimensions == 0]))
         first, counts = merge_points(points.view(np.int64))
-        lines, line = shapely.get_coordinates(parts[dimensions == 1], return_index=True)
+        lines = parts[dimensions == 1]
+        segments, _ = _segments(lines, np.zeros(len(lines), dtype=np.int64))
+        polygons = parts[dimensions == 2]
         rings, polygon = shapely.get_rings(polygons, return_index=True)
-        corners, ring = shapely.get_coordinates(rings, return_index=True)
-        ends, ring = _segments(corners, ring)
-        # Rings come outer first, then the holes of the same polygon.
+        # The rings of a polygon are its outer one, then its holes.
         outer = np.diff(polygon, prepend=-1) > 0
-        turned = (_areas(ends, ring, len(rings)) > 0) != outer
-        edges = np.where(turned[ring, None], ends[:, [2, 3, 0, 1]], ends)
-        offsets = np.searchsorted(polygon[ring], np.arange(len(polygons) + 1))
+        edges, starts = _segments(rings, np.where(outer, 1, -1))
+        offsets = np.append(starts[:-1][outer], starts[-1])
         extents = shapely.bounds(polygons)[:, [1, 3]]
-        return cls(points[first], counts, _segments(lines, line)[0], edges, offsets, extents)
+        return cls(points[first], counts, segments, edges, offsets, extents)
 
 
-def _segments(vertices: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of consecutive vertices of one owner, and the owner of each."""
-    same = owner[1:] == owner[:-1]
-    return np.ascontiguousarray(np.column_stack([vertices[:-1][same], vertices[1:][same]])), owner[1:][same]
-
-
-def _areas(ends: np.ndarray, ring: np.ndarray, n_rings: int) -> np.ndarray:
-    """Twice the signed area of every ring, from its first corner: large coordinates must not cancel."""
-    start = np.searchsorted(ring, np.arange(n_rings))
-    if not len(ends):
-        return np.zeros(n_rings)
-    origin = ends[np.minimum(start, len(ends) - 1), :2][ring]
-    relative = ends - np.column_stack([origin, origin])
-    cross = relative[:, 0] * relative[:, 3] - relative[:, 2] * relative[:, 1]
-    return np.bincount(ring, weights=cross, minlength=n_rings)
+def _segments(chains: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Segments of lines or rings, and the first of each with the end of all."""
+    corners = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(chains), dtype=np.int64)])
+    segments = segments_of(shapely.get_coordinates(chains), corners, turns)
+    return segments, corners - np.arange(len(corners))
