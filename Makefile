@@ -6,10 +6,10 @@ STAMP := $(VENV)/.stamp
 DEV := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types placebo planted corridors large clean
+.PHONY: help demo test check format notebooks real anchors studies truth options pai trials validation types placebo planted corridors large bench bench-large clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rtmkc needs Python 3.11 or newer; say make PYTHON=python3.12")'
@@ -80,6 +80,12 @@ corridors: $(STAMP) ## speed on a real network, and the corridors of Kansas City
 
 large: $(STAMP) ## read five million made-up rows: seconds and memory
 	$(BIN)/python benchmarks/large_csv.py
+
+bench: $(STAMP) ## the engine against its peers at 180,000 cells; ten minutes and glum's own, can be resumed; R glmnet wanted
+	$(BIN)/python benchmarks/engine/bench.py
+
+bench-large: $(STAMP) ## the same at 1.8 million cells, and costs per cell up to 18 million; 12 GB of memory
+	$(BIN)/python benchmarks/engine/bench.py --large
 
 clean: ## remove the environment and what runs wrote
 	rm -rf $(VENV) rtmkc-demo real-results study-results .pytest_cache .mypy_cache .ruff_cache
