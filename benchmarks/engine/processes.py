@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,13 @@ def memory_gb(name: str) -> float:
 
 def code_hash(packages: tuple[str, ...] = OWN_CODE) -> str:
     """Return a hash of the measured packages of the library."""
-    digest = hashlib.sha256()
+    found = find_spec("rtmkc")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("rtmkc is not installed")
+    digest, library = hashlib.sha256(), Path(found.origin).parent
     for package in packages:
-        for path in sorted((ROOT / "src" / "rtmkc" / package).rglob("*.py")):
-            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+        for path in sorted((library / package).rglob("*.py")):
+            digest.update(str(path.relative_to(library)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
