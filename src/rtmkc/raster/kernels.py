@@ -79,9 +79,8 @@ def segments_of(corners: np.ndarray, starts: np.ndarray, turns: np.ndarray) -> n
 def members_of_bands(
     ends: np.ndarray,
     other_ends: np.ndarray,
-    north_row: float,
+    row_northings: np.ndarray,
     size: float,
-    n_rows: int,
     band_rows: int,
     reach: float,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -89,19 +88,18 @@ def members_of_bands(
 
     Items keep their order within a band. One without a northing reaches none.
     """
-    n_bands = (n_rows + band_rows - 1) // band_rows
-    offsets = np.zeros(n_bands + 1, dtype=np.int64)
-    span = reach / size + SLACK
+    n_rows = row_northings.size
+    offsets = np.zeros((n_rows + band_rows - 1) // band_rows + 1, dtype=np.int64)
     for item in range(ends.size):
-        first, last = _bands_of(ends[item], other_ends[item], north_row, size, n_rows, band_rows, span)
+        first, last = _bands_of(ends[item], other_ends[item], row_northings, size, band_rows, reach)
         for band in range(first, last + 1):
             offsets[band + 1] += 1
-    for band in range(n_bands):
-        offsets[band + 1] += offsets[band]
-    items = np.empty(offsets[n_bands], dtype=np.int64)
+    for band in range(1, offsets.size):
+        offsets[band] += offsets[band - 1]
+    items = np.empty(offsets[-1], dtype=np.int64)
     following = offsets[:-1].copy()
     for item in range(ends.size):
-        first, last = _bands_of(ends[item], other_ends[item], north_row, size, n_rows, band_rows, span)
+        first, last = _bands_of(ends[item], other_ends[item], row_northings, size, band_rows, reach)
         for band in range(first, last + 1):
             items[following[band]] = item
             following[band] += 1
@@ -110,14 +108,18 @@ def members_of_bands(
 
 @numba.njit(cache=True, nogil=True)
 def _bands_of(
-    end: float, other: float, north_row: float, size: float, n_rows: int, band_rows: int, span: float
+    end: float, other: float, row_northings: np.ndarray, size: float, band_rows: int, reach: float
 ) -> tuple[int, int]:
-    first_row = (north_row - max(end, other)) / size - span
-    last_row = (north_row - min(end, other)) / size + span
-    if not (first_row <= n_rows - 1 and last_row >= 0.0):
+    reach += SLACK * size
+    high, low = max(end, other) + reach, min(end, other) - reach
+    top, bottom = row_northings[0], row_northings[-1]
+    # Most features are far from a strip: they cost two comparisons.
+    if not (low <= top and high >= bottom):
         return 0, -1
-    first = max(0, int(np.ceil(max(first_row, 0.0)))) // band_rows
-    return first, int(min(np.floor(last_row), n_rows - 1.0)) // band_rows
+    if row_northings.size <= band_rows:
+        return 0, 0
+    first_row, last_row = np.ceil((top - min(high, top)) / size), np.floor((top - max(low, bottom)) / size)
+    return int(first_row) // band_rows, min(row_northings.size - 1, int(last_row)) // band_rows
 
 
 @numba.njit(cache=True, nogil=True)

@@ -200,10 +200,7 @@ def _bands(lattice: Lattice, shapes: Shapes, reach: float, *, whole: bool = Fals
         (shapes.extents[:, 0], shapes.extents[:, 1]),
     )
     # A quarter of a cell in reach may have its polygon half a quarter farther away.
-    members = [
-        members_of_bands(one, other, northings[0], size, n_rows, step, reach + size / 2)
-        for one, other in ends
-    ]
+    members = [members_of_bands(one, other, northings, size, step, reach + size / 2) for one, other in ends]
     room = np.empty((min(step, n_rows), len(eastings)))
     first_cell = 0
     for number, row in enumerate(range(0, n_rows, step)):
