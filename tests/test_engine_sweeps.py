@@ -7,7 +7,8 @@ import pytest
 from scipy.special import xlogy
 
 from rtmkc.engine import blocks, sweeps
-from rtmkc.engine.sweeps import Design, MemoryBlocks, PoissonSweep, thread_map
+from rtmkc.engine.sweeps import Design, MemoryBlocks, PoissonSweep
+from rtmkc.engine.workers import Workers
 from rtmkc.errors import InputError
 
 
@@ -97,7 +98,7 @@ def test_a_sweep_is_the_dense_arithmetic(problem, n_lanes):
 @pytest.mark.parametrize("limit", [10_000, 0])
 def test_the_hessian_is_the_dense_one(problem, limit, monkeypatch):
     """The Hessian over chosen columns equals X' W X on the whole matrix, by pairs of levels and by cells."""
-    monkeypatch.setattr(sweeps, "MAX_PAIRED_LEVELS", limit)
+    monkeypatch.setattr(sweeps, "MAX_PAIRED_SWITCHES", limit)
     design, counts, offset, weights, folds = problem
     sweep = PoissonSweep(
         design.tables, MemoryBlocks.build(design, counts, offset=offset, weights=weights, folds=folds)
@@ -116,14 +117,15 @@ def test_bits_do_not_depend_on_the_workers(problem):
     source = MemoryBlocks.build(design, counts, offset=offset, weights=weights, folds=folds)
     coefs, intercepts = np.random.RandomState(5).normal(0, 0.3, (6, 7)), np.full(6, -1.0)
 
-    def run(block_map):
-        sweep = PoissonSweep(design.tables, source, block_map=block_map)
-        return sweep(coefs, intercepts), sweep.hessian(np.arange(7), coefs[0], -1.0)
+    def run(workers):
+        with workers.at_work():
+            sweep = PoissonSweep(design.tables, source, workers=workers)
+            return sweep(coefs, intercepts), sweep.hessian(np.arange(7), coefs[0], -1.0)
 
-    alone, alone_hessian = run(map)
-    with thread_map(2) as two, ThreadPoolExecutor(3) as pool:
-        for block_map in (two, pool.map):
-            sums, hessian = run(block_map)
+    alone, alone_hessian = run(Workers())
+    with ThreadPoolExecutor(3) as pool:
+        for workers in (Workers(2), Workers(5), Workers(executor=pool)):
+            sums, hessian = run(workers)
             np.testing.assert_array_equal(sums.gradient, alone.gradient)
             np.testing.assert_array_equal(sums.objective, alone.objective)
             np.testing.assert_array_equal(sums.held_out_deviance, alone.held_out_deviance)

@@ -1,8 +1,7 @@
 """Every compiled loop of the engine, in one file because numba's cache does not see edits elsewhere.
 
-Two subjects: *blocks* (run-length events of the codes and the sums taken over them) and *quadratics*
-(bounded coordinate descent).
-No fastmath: the same input gives the same bits, whatever the number of threads.
+Two subjects: *blocks* (runs of switches and the sums taken over them) and *quadratics* (bounded coordinate
+descent). No fastmath: the same input gives the same bits, whatever the number of threads.
 """
 
 import math
@@ -12,257 +11,507 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 TILE = 256
 LANES = 8
-
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-# Adding 1.5 * 2**52 leaves the nearest integer in the low bits of a double.
-_ROUNDER = 6755399441055744.0
+STRANDS = 4
 
 _compile: Any = numba.njit(cache=True, nogil=True)
+_intrinsic: Any = intrinsic
 
 
 # ---------------------------------------------------------------- blocks
 
 
 @_compile
-def count_changes(codes: Any, n_changes: Any) -> None:
-    """Add 1 at every cell whose code differs from the cell before."""
-    for cell in range(1, codes.size):
-        if codes[cell] != codes[cell - 1]:
-            n_changes[cell] += 1
+def list_switched(
+    codes: Any, on: Any, first_switch: int, begin: Any, last: Any, switch: Any, place: int, n_runs: Any
+) -> int:
+    """List the runs of a variable's switches, tile by tile, from `place` on; return where they end.
 
-
-@_compile
-def list_changes(codes: Any, local: Any, cursor: Any, origin: Any, target: Any) -> None:
-    """Write the level left and the level entered of every change, at the cursor of its cell."""
-    for cell in range(1, codes.size):
-        if codes[cell] != codes[cell - 1]:
-            place = cursor[cell]
-            origin[place] = local[codes[cell - 1]]
-            target[place] = local[codes[cell]]
-            cursor[cell] = place + 1
-
-
-@_compile
-def exponentials(values: Any, scratch: Any, scratch_bits: Any, result: Any, result_bits: Any) -> None:
-    """Exponential of every value, to 1 ulp, clipped to [-700, 700]; loops that the compiler vectorises."""
-    for k in range(values.size):
-        scratch[k] = min(max(values[k], -700.0), 700.0) * _LOG2_E + _ROUNDER
-    for k in range(values.size):
-        power = scratch[k] - _ROUNDER
-        rest = (min(max(values[k], -700.0), 700.0) - power * _LN2_HIGH) - power * _LN2_LOW
-        series = 1.0 / 6227020800.0
-        series = series * rest + 1.0 / 479001600.0
-        series = series * rest + 1.0 / 39916800.0
-        series = series * rest + 1.0 / 3628800.0
-        series = series * rest + 1.0 / 362880.0
-        series = series * rest + 1.0 / 40320.0
-        series = series * rest + 1.0 / 5040.0
-        series = series * rest + 1.0 / 720.0
-        series = series * rest + 1.0 / 120.0
-        series = series * rest + 1.0 / 24.0
-        series = series * rest + 1.0 / 6.0
-        series = series * rest + 0.5
-        series = series * rest + 1.0
-        result[k] = series * rest + 1.0
-    for k in range(values.size):
-        result_bits[k] += scratch_bits[k] << 52
-
-
-def _row_operation(*operations: str) -> Any:
-    """Make ``result[row] (operation)= other[a]``, or ``... (other[a] (operation) other[b])``, of eight lanes.
-
-    One vector instruction for each operation. Written as a loop it would be eight, as the compiler cannot
-    know that two arrays do not overlap; the whole sweep would take half as long again.
+    ``on[level, k]`` says whether a level turns switch `k` on. A run ends with its tile. What
+    does not fit in the arrays is counted and not written.
     """
-    lanes = ir.VectorType(ir.DoubleType(), LANES)
+    n_switches = on.shape[1]
+    opened = np.full(n_switches, -1)
+    for tile in range(n_runs.size):
+        before = place
+        start = tile * TILE
+        stop = min(start + TILE, codes.size)
+        level = codes[start]
+        for k in range(n_switches):
+            opened[k] = 0 if on[level, k] else -1
+        for cell in range(start + 1, stop):
+            if codes[cell] == level:
+                continue
+            level = codes[cell]
+            row = cell - start
+            for k in range(n_switches):
+                if on[level, k] == (opened[k] >= 0):
+                    continue
+                if opened[k] < 0:
+                    opened[k] = row
+                else:
+                    if place < begin.size:
+                        begin[place], last[place], switch[place] = opened[k], row - 1, first_switch + k
+                    place += 1
+                    opened[k] = -1
+        for k in range(n_switches):
+            if opened[k] >= 0:
+                if place < begin.size:
+                    begin[place], last[place], switch[place] = opened[k], stop - start - 1, first_switch + k
+                place += 1
+        n_runs[tile] = place - before
+    return place
 
-    def place(context: Any, builder: Any, kind: Any, array: Any, row: Any) -> Any:
-        data = context.make_array(kind)(context, builder, array).data
-        first = builder.mul(row, ir.Constant(row.type, LANES))
-        return builder.bitcast(builder.gep(data, [first]), lanes.as_pointer())
+
+@_compile
+def list_levels(
+    codes: Any, switch_of_level: Any, begin: Any, last: Any, switch: Any, place: int, n_runs: Any
+) -> int:
+    """List the runs of a variable's levels, as `list_switched` does; switch -1: the level has no columns."""
+    for tile in range(n_runs.size):
+        before = place
+        start = tile * TILE
+        stop = min(start + TILE, codes.size)
+        opened = start
+        for cell in range(start + 1, stop + 1):
+            if cell < stop and codes[cell] == codes[opened]:
+                continue
+            number = switch_of_level[codes[opened]]
+            if number >= 0:
+                if place < begin.size:
+                    begin[place], last[place], switch[place] = opened - start, cell - start - 1, number
+                place += 1
+            opened = cell
+        n_runs[tile] = place - before
+    return place
+
+
+@_compile
+def arrange(n_runs: Any, begin: Any, last: Any, switch: Any, local: Any, pointer: Any, result: Any) -> None:
+    """Bring runs listed by variable and tile, ``n_runs[variable, tile]``, into the order tile, variable."""
+    result_begin, result_last, result_switch = result
+    n_variables, n_tiles = n_runs.shape
+    for tile in range(n_tiles):
+        pointer[tile + 1] = pointer[tile] + n_runs[:, tile].sum()
+    cursor = pointer[:-1].copy()
+    run = 0
+    for variable in range(n_variables):
+        for tile in range(n_tiles):
+            place = cursor[tile]
+            for _ in range(n_runs[variable, tile]):
+                result_begin[place], result_last[place] = begin[run], last[run]
+                result_switch[place] = local[switch[run]]
+                place += 1
+                run += 1
+            cursor[tile] = place
+
+
+def _power_of_two_series(degree: int) -> list[float]:
+    """Return the polynomial nearest to 2**x on [-1/2, 1/2], exactly 1 at 0: its error is below 3e-16."""
+    log_2 = math.log(2.0)
+
+    def slope(x: Any) -> Any:
+        safe = np.where(x == 0.0, 1.0, x)
+        return np.where(x == 0.0, log_2, np.expm1(safe * log_2) / safe)
+
+    fit = np.polynomial.Chebyshev.interpolate(slope, degree - 1, domain=[-0.5, 0.5])
+    return [1.0, *map(float, fit.convert(kind=np.polynomial.Polynomial).coef)]
+
+
+LOG2_E = math.log2(math.e)
+_SERIES = _power_of_two_series(10)
+# Adding 1.5 * 2**52 leaves the nearest integer in the low bits of a double.
+_ROUNDER = 6755399441055744.0
+_LARGEST_POWER = 1000.0
+
+_DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+_LONGS = ir.VectorType(ir.IntType(64), LANES)
+
+
+class _Lanes:
+    """Writes instructions for rows of eight lanes: one for all of them, where the machine can.
+
+    Written as loops over lanes they would be eight, as the compiler cannot know that arrays do not overlap,
+    and every index would be tested for its sign: the sweep would take four times as long.
+    """
+
+    def __init__(self, context: Any, builder: Any, signature: Any) -> None:
+        self.context, self.builder, self.kinds = context, builder, signature.args
+
+    def data(self, position: int, arguments: Any) -> Any:
+        """The first item of an array."""
+        kind = self.kinds[position]
+        return self.context.make_array(kind)(self.context, self.builder, arguments[position]).data
+
+    def item(self, data: Any, index: Any) -> Any:
+        """One item, integers as 64 bits."""
+        value = self.builder.load(self.builder.gep(data, [index]))
+        return self.builder.zext(value, index.type) if isinstance(value.type, ir.IntType) else value
+
+    def row(self, data: Any, index: Any) -> Any:
+        """Where a row of eight lanes is."""
+        first = self.builder.mul(index, ir.Constant(index.type, LANES))
+        return self.builder.bitcast(self.builder.gep(data, [first]), _DOUBLES.as_pointer())
+
+    def load(self, place: Any) -> Any:
+        return self.builder.load(place, align=8)
+
+    def store(self, value: Any, place: Any) -> None:
+        self.builder.store(value, place, align=8)
+
+    def add(self, place: Any, value: Any) -> None:
+        self.store(self.builder.fadd(self.load(place), value), place)
+
+    def subtract(self, place: Any, value: Any) -> None:
+        self.store(self.builder.fsub(self.load(place), value), place)
+
+    def call(self, name: str, *values: Any) -> Any:
+        function = ir.FunctionType(_DOUBLES, [_DOUBLES] * len(values))
+        declared = cgutils.get_or_insert_function(self.builder.module, function, f"llvm.{name}.v{LANES}f64")
+        return self.builder.call(declared, values)
+
+    def number(self, value: float) -> Any:
+        return ir.Constant(_DOUBLES, [value] * LANES)
+
+    def spread(self, value: Any) -> Any:
+        """Put one number in all lanes."""
+        none = ir.Constant(_DOUBLES, ir.Undefined)
+        first = self.builder.insert_element(none, value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(
+            first, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        )
+
+    def exponential(self, power: Any) -> Any:
+        """2**power, clipped to [-1000, 1000]."""
+        builder = self.builder
+        power = self.call("maxnum", power, self.number(-_LARGEST_POWER))
+        power = self.call("minnum", power, self.number(_LARGEST_POWER))
+        rounded = builder.fadd(power, self.number(_ROUNDER))
+        rest = builder.fsub(power, builder.fsub(rounded, self.number(_ROUNDER)))
+        series = self.number(_SERIES[-1])
+        for coefficient in _SERIES[-2::-1]:
+            series = self.call("fmuladd", series, rest, self.number(coefficient))
+        exponent = builder.shl(builder.bitcast(rounded, _LONGS), ir.Constant(_LONGS, [52] * LANES))
+        return builder.bitcast(builder.add(builder.bitcast(series, _LONGS), exponent), _DOUBLES)
+
+
+def _each_run(lanes: _Lanes, arguments: Any, write: Any) -> None:
+    """Write a loop over runs ``start`` to before ``end``, in four strands far apart.
+
+    Neighbouring runs often meet in a row, and would wait for each other's store.
+    """
+    builder = lanes.builder
+    start, end = arguments[5], arguments[6]
+    begin, last, switch = (lanes.data(position, arguments) for position in (2, 3, 4))
+
+    def one(run: Any) -> None:
+        behind = builder.add(lanes.item(last, run), ir.Constant(run.type, 1))
+        write(lanes.item(begin, run), behind, lanes.item(switch, run))
+
+    number = builder.sub(end, start)
+    length = builder.udiv(number, ir.Constant(start.type, STRANDS))
+    with cgutils.for_range(builder, length, intp=start.type) as loop:
+        for strand in range(STRANDS):
+            offset = builder.mul(length, ir.Constant(start.type, strand))
+            one(builder.add(builder.add(start, offset), loop.index))
+    done = builder.mul(length, ir.Constant(start.type, STRANDS))
+    with cgutils.for_range(builder, builder.sub(number, done), intp=start.type) as loop:
+        one(builder.add(builder.add(start, done), loop.index))
+
+
+@_intrinsic
+def _enter(
+    _context: Any, change: Any, contribution: Any, begin: Any, last: Any, switch: Any, _start: Any, _end: Any
+) -> Any:
+    """For each run: add its switch's contribution where it begins, take it away behind its last row."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        result = place(context, builder, kinds[0], arguments[0], arguments[1])
-        rows = [place(context, builder, kinds[2], arguments[2], row) for row in arguments[3:]]
-        values = [builder.load(row, align=8) for row in rows]
-        change = values[0]
-        for operation, value in zip(operations[1:], values[1:], strict=True):
-            change = getattr(builder, operation)(change, value)
-        value = getattr(builder, operations[0])(builder.load(result, align=8), change)
-        builder.store(value, result, align=8)
+        lanes = _Lanes(context, builder, signature)
+        changes, contributions = lanes.data(0, arguments), lanes.data(1, arguments)
+
+        def write(first: Any, behind: Any, number: Any) -> None:
+            value = lanes.load(lanes.row(contributions, number))
+            lanes.add(lanes.row(changes, first), value)
+            lanes.subtract(lanes.row(changes, behind), value)
+
+        _each_run(lanes, arguments, write)
         return context.get_dummy_value()
 
-    if len(operations) == 1:
-
-        @intrinsic
-        def operate(_context: Any, result: Any, _row: Any, other: Any, _a: Any) -> Any:
-            return types.void(result, types.intp, other, types.intp), generate
-
-    else:
-
-        @intrinsic
-        def operate(_context: Any, result: Any, _row: Any, other: Any, _a: Any, _b: Any) -> Any:
-            return types.void(result, types.intp, other, types.intp, types.intp), generate
-
-    return operate
+    return types.void(change, contribution, begin, last, switch, types.intp, types.intp), generate
 
 
-_add = _row_operation("fadd")
-_subtract = _row_operation("fsub")
-_shift = _row_operation("fadd", "fsub")
+@_intrinsic
+def _collect(
+    _context: Any, histogram: Any, prefix: Any, begin: Any, last: Any, switch: Any, _start: Any, _end: Any
+) -> Any:
+    """For each run: add the prefix sum behind its last row less the one before its first to its switch."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = _Lanes(context, builder, signature)
+        sums, prefixes = lanes.data(0, arguments), lanes.data(1, arguments)
+
+        def write(first: Any, behind: Any, number: Any) -> None:
+            inside = builder.fsub(
+                lanes.load(lanes.row(prefixes, behind)), lanes.load(lanes.row(prefixes, first))
+            )
+            lanes.add(lanes.row(sums, number), inside)
+
+        _each_run(lanes, arguments, write)
+        return context.get_dummy_value()
+
+    return types.void(histogram, prefix, begin, last, switch, types.intp, types.intp), generate
+
+
+@_intrinsic
+def _scan(
+    _context: Any, change: Any, intercept: Any, prefix: Any, sums: Any, exposure: Any, fold: Any, kept: Any,
+    _n_rows: Any,
+) -> Any:  # fmt: skip
+    """Add up changes to log means and those's exponentials to prefix sums, row by row; clear the changes.
+
+    ``sums[0]`` gains what is kept, ``sums[1]`` what is held out: ``kept[fold]`` is 1 in the lanes that
+    use a row and 0 in the lane that leaves it out.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = _Lanes(context, builder, signature)
+        changes, intercepts, prefixes, totals, exposures, folds, keeps = (
+            lanes.data(position, arguments) for position in range(7)
+        )
+        n_rows = arguments[7]
+        zero, one = (ir.Constant(n_rows.type, value) for value in (0, 1))
+        power, inside, outside = (cgutils.alloca_once(builder, _DOUBLES) for _ in range(3))
+        builder.store(lanes.load(lanes.row(intercepts, zero)), power)
+        builder.store(lanes.number(0.0), inside)
+        builder.store(lanes.number(0.0), outside)
+        lanes.store(lanes.number(0.0), lanes.row(prefixes, zero))
+        with cgutils.for_range(builder, n_rows, intp=n_rows.type) as loop:
+            place = lanes.row(changes, loop.index)
+            current = builder.fadd(builder.load(power), lanes.load(place))
+            builder.store(current, power)
+            lanes.store(lanes.number(0.0), place)
+            mean = builder.fmul(lanes.exponential(current), lanes.spread(lanes.item(exposures, loop.index)))
+            keep = builder.fmul(mean, lanes.load(lanes.row(keeps, lanes.item(folds, loop.index))))
+            total = builder.fadd(builder.load(inside), keep)
+            builder.store(total, inside)
+            lanes.store(total, lanes.row(prefixes, builder.add(loop.index, one)))
+            builder.store(builder.fadd(builder.load(outside), builder.fsub(mean, keep)), outside)
+        # The last runs end behind the last row.
+        lanes.store(lanes.number(0.0), lanes.row(changes, n_rows))
+        lanes.add(lanes.row(totals, zero), builder.load(inside))
+        lanes.add(lanes.row(totals, one), builder.load(outside))
+        return context.get_dummy_value()
+
+    signature = types.void(change, intercept, prefix, sums, exposure, fold, kept, types.intp)
+    return signature, generate
+
+
+@_compile
+def _rows(n_rows: int) -> Any:
+    """Return zeros ``(n_rows, 8)`` that begin with a cache line: a row across two would take twice as long."""
+    raw = np.zeros((n_rows + 1) * LANES)
+    first = (-raw.ctypes.data % 64) // 8
+    return raw[first : first + n_rows * LANES].reshape(n_rows, LANES)
 
 
 @_compile
 def sweep_block(
-    first: Any, last: Any, pointer: Any, origin: Any, target: Any,
-    contribution: Any, intercept: Any, exposure: Any, fold: Any, first_lane: int,
-    histogram: Any, inside: Any, outside: Any,
+    pointer: Any, begin: Any, last: Any, switch: Any, switches: Any, contribution: Any, intercept: Any,
+    exposure: Any, fold: Any, n_folds: int, first_lane: int, histogram: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Sum exposure x exp(eta) of one block for eight lanes: by level, by lane, and over the cells left out.
+    """Sum exposure x 2**eta of one block for eight lanes: by switch, over kept cells, and over those left out.
 
-    A level's sum is the prefix sum where a run of it ends minus the prefix sum where it began, so the
-    work of a block is the number of its runs, not cells x columns.
+    A switch's sum is the prefix sum where a run of it ends less the prefix sum where it begins, so the
+    work of a block is the number of its runs, not cells x columns. Each tile starts anew, so that its
+    rows stay in the cache and errors do not build up.
     """
-    n_cells = pointer.size - 1
-    eta = np.empty((TILE, LANES))
-    mean = np.empty((TILE, LANES))
-    scratch = np.empty(TILE * LANES)
-    flat_eta = eta.reshape(-1)
-    flat_mean = mean.reshape(-1)
-    scratch_bits = scratch.view(np.int64)
-    mean_bits = flat_mean.view(np.int64)
-    running = intercept.copy()
-    for level in first:
-        _add(running, 0, contribution, level)
-    prefix = np.zeros((1, LANES))
-    for begin in range(0, n_cells, TILE):
-        n_rows = min(TILE, n_cells - begin)
-        eta[:] = 0.0
-        for row in range(n_rows):
-            for event in range(pointer[begin + row], pointer[begin + row + 1]):
-                _shift(running, 0, contribution, target[event], origin[event])
-            _add(eta, row, running, 0)
-        exponentials(flat_eta, scratch, scratch_bits, flat_mean, mean_bits)
-        for row in range(n_rows):
-            cell = begin + row
-            for event in range(pointer[cell], pointer[cell + 1]):
-                _add(histogram, origin[event], prefix, 0)
-                _subtract(histogram, target[event], prefix, 0)
-            if exposure.size > 0:
-                for lane in range(LANES):
-                    mean[row, lane] *= exposure[cell]
-            if fold.size > 0:
-                excluded = fold[cell] - first_lane
-                if 0 <= excluded < LANES:
-                    outside[excluded] += mean[row, excluded]
-                    mean[row, excluded] = 0.0
-            _add(prefix, 0, mean, row)
-    for level in last:
-        _add(histogram, level, prefix, 0)
-    _add(inside, 0, prefix, 0)
+    chosen = _rows(switches.size)
+    for number in range(switches.size):
+        for lane in range(LANES):
+            chosen[number, lane] = contribution[switches[number], lane]
+    kept = _rows(n_folds + 1)
+    kept[:] = 1.0
+    for lane in range(min(LANES, n_folds - first_lane)):
+        kept[1 + first_lane + lane, lane] = 0.0
+    by_switch, totals = _rows(switches.size), _rows(2)
+    change, prefix = _rows(TILE + 1), _rows(TILE + 1)
+    ones = np.ones(TILE)
+    for tile in range(pointer.size - 1):
+        start, stop = tile * TILE, min((tile + 1) * TILE, fold.size)
+        _enter(change, chosen, begin, last, switch, pointer[tile], pointer[tile + 1])
+        exposures = exposure[start:stop] if exposure.size > 0 else ones
+        _scan(change, intercept, prefix, totals, exposures, fold[start:stop], kept, stop - start)
+        _collect(by_switch, prefix, begin, last, switch, pointer[tile], pointer[tile + 1])
+    histogram[:] = by_switch
+    sums[:] = totals
 
 
 @_compile
-def hessian_block(
-    first: Any, pointer: Any, origin: Any, target: Any, contribution: Any, intercept: Any, exposure: Any,
-    fold: Any, left_out: int, column_start: Any, column_end: Any, value_start: Any, values: Any, hessian: Any,
+def count_block(
+    pointer: Any, begin: Any, last: Any, switch: Any, switches: Any, counted: Any, counts: Any, fold: Any,
+    histogram: Any,
 ) -> None:  # fmt: skip
-    """Add the upper triangle of sum mu x x' of one block, but for one fold; x = 1 and then the columns.
+    """Add the counts of one block by switch and fold; last are the cells in none."""
+    first = 0
+    n_folds = histogram.shape[1] - 1
+    for tile in range(pointer.size - 1):
+        beyond = first
+        while beyond < counted.size and counted[beyond] < (tile + 1) * TILE:
+            beyond += 1
+        for run in range(pointer[tile], pointer[tile + 1]):
+            for number in range(first, beyond):
+                cell = counted[number]
+                if begin[run] <= cell - tile * TILE <= last[run]:
+                    group = n_folds if fold[cell] == 0 else int(fold[cell]) - 1
+                    histogram[switches[switch[run]], group] += counts[number]
+        first = beyond
 
-    A level switches the chosen columns [column_start, column_end) of its variable to the numbers at
-    `value_start` in `values`. Cells between two changes of x are added at once.
-    """
-    size = hessian.shape[0]
-    row = np.zeros(size)
-    row[0] = 1.0
+
+@_compile
+def add_rows(total: Any, rows: Any, values: Any) -> None:
+    """Add values to the rows of a total that they belong to; rows do not repeat."""
+    for number in range(rows.size):
+        for lane in range(values.shape[1]):
+            total[rows[number], lane] += values[number, lane]
+
+
+@_compile
+def _tile_means(
+    begin: Any, last: Any, switch: Any, start: int, end: int, contribution: Any, intercept: float,
+    exposure: Any, fold: Any, left_out: int, change: Any, mean: Any,
+) -> None:  # fmt: skip
+    """Fill the means of a tile's rows, 0 in the fold left out; and clear the changes."""
+    for run in range(start, end):
+        value = contribution[switch[run]]
+        change[begin[run]] += value
+        change[int(last[run]) + 1] -= value
     running = intercept
-    for level in first:
-        running += contribution[level]
-        offset = value_start[level] - column_start[level]
-        for column in range(column_start[level], column_end[level]):
-            row[column] = values[offset + column]
-    pending = 0.0
-    for cell in range(pointer.size - 1):
-        stale = False
-        for event in range(pointer[cell], pointer[cell + 1]):
-            entered = target[event]
-            if column_end[entered] > column_start[entered]:
-                stale = True
-                break
-        if stale:
-            _add_outer(hessian, row, pending)
-            pending = 0.0
-        for event in range(pointer[cell], pointer[cell + 1]):
-            entered = target[event]
-            running += contribution[entered] - contribution[origin[event]]
-            offset = value_start[entered] - column_start[entered]
-            for column in range(column_start[entered], column_end[entered]):
-                row[column] = values[offset + column]
-        mean = math.exp(min(max(running, -700.0), 700.0))
-        if exposure.size > 0:
-            mean *= exposure[cell]
-        if fold.size == 0 or fold[cell] != left_out:
-            pending += mean
-    _add_outer(hessian, row, pending)
+    for row in range(fold.size):
+        running += change[row]
+        change[row] = 0.0
+        mean[row] = 0.0
+        if fold[row] != left_out:
+            mean[row] = 2.0 ** min(max(running, -_LARGEST_POWER), _LARGEST_POWER)
+            if exposure.size > 0:
+                mean[row] *= exposure[row]
+    change[fold.size] = 0.0
+
+
+@_compile
+def _link(
+    rows: Any, shift: int, start: int, end: int, chosen: Any, switch: Any, head: Any, behind: Any
+) -> None:
+    """Link the chosen runs of a tile by the row they begin in, or (shift 1) the row behind their last."""
+    head[:] = -1
+    for run in range(end - 1, start - 1, -1):
+        if chosen[switch[run]] >= 0:
+            row = int(rows[run]) + shift
+            behind[run - start] = head[row]
+            head[row] = run - start
 
 
 @_compile
 def pair_block(
-    first: Any, pointer: Any, origin: Any, target: Any, contribution: Any, intercept: Any, exposure: Any,
-    fold: Any, left_out: int, variable: Any, place: Any, pairs: Any,
+    pointer: Any, begin: Any, last: Any, switch: Any, contribution: Any, intercept: float, exposure: Any,
+    fold: Any, left_out: int, place: Any, pairs: Any,
 ) -> None:  # fmt: skip
-    """Add mu of one block, but for one fold, to every pair of levels a cell is in; upper triangle.
+    """Add the means of one block, but for one fold, to every pair of switches that a cell has.
 
-    `variable` is the chosen variable of a level (-1: not chosen), `place` its row of `pairs` (-1: its columns
-    are all zero). Row 0 of `pairs` is the intercept, a level that every cell is in.
+    A pair is added at (a, b) or at (b, a). `place` is the row of a switch in `pairs`, -1 if it is not
+    chosen; row 0 is the intercept, which every cell has. Cells with the same switches are added at once.
     """
-    n_variables = 0
-    for level in range(variable.size):
-        n_variables = max(n_variables, variable[level] + 1)
-    current = np.full(n_variables, -1)
-    present = np.zeros(n_variables + 1, dtype=np.int64)
-    running = intercept
-    for level in first:
-        running += contribution[level]
-        if variable[level] >= 0:
-            current[variable[level]] = place[level]
-    pending = 0.0
-    n_cells = pointer.size - 1
-    for cell in range(n_cells + 1):
-        stale = cell == n_cells
-        if not stale:
-            for event in range(pointer[cell], pointer[cell + 1]):
-                level = target[event]
-                stale = stale or (variable[level] >= 0 and current[variable[level]] != place[level])
-        if stale:
-            n_present = 1
-            for index in range(n_variables):
-                if current[index] >= 0:
-                    present[n_present] = current[index]
-                    n_present += 1
-            for i in range(n_present):
-                for j in range(i, n_present):
-                    pairs[present[i], present[j]] += pending
-            pending = 0.0
-        if cell == n_cells:
-            break
-        for event in range(pointer[cell], pointer[cell + 1]):
-            entered = target[event]
-            running += contribution[entered] - contribution[origin[event]]
-            if variable[entered] >= 0:
-                current[variable[entered]] = place[entered]
-        mean = math.exp(min(max(running, -700.0), 700.0))
-        if exposure.size > 0:
-            mean *= exposure[cell]
-        if fold.size == 0 or fold[cell] != left_out:
-            pending += mean
+    n_longest = np.max(pointer[1:] - pointer[:-1])
+    next_begin, next_end = np.empty((2, n_longest), dtype=np.int64)
+    first_begin, first_end = np.empty((2, TILE + 1), dtype=np.int64)
+    change, mean = np.zeros(TILE + 1), np.zeros(TILE)
+    present = np.zeros(pairs.shape[0], dtype=np.int64)
+    position = np.zeros(pairs.shape[0], dtype=np.int64)
+    for tile in range(pointer.size - 1):
+        cells = slice(tile * TILE, min((tile + 1) * TILE, fold.size))
+        start, end = pointer[tile], pointer[tile + 1]
+        _tile_means(
+            begin, last, switch, start, end, contribution, intercept,
+            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, change, mean,
+        )  # fmt: skip
+        _link(begin, 0, start, end, place, switch, first_begin, next_begin)
+        _link(last, 1, start, end, place, switch, first_end, next_end)
+        n_present = 1
+        pending = 0.0
+        n_rows = cells.stop - cells.start
+        for row in range(n_rows + 1):
+            if row == n_rows or first_begin[row] >= 0 or first_end[row] >= 0:
+                if pending != 0.0:
+                    for i in range(n_present):
+                        for j in range(i, n_present):
+                            pairs[present[i], present[j]] += pending
+                pending = 0.0
+            if row == n_rows:
+                break
+            run = first_end[row]
+            while run >= 0:
+                gap = position[place[switch[start + run]]]
+                n_present -= 1
+                present[gap] = present[n_present]
+                position[present[gap]] = gap
+                run = next_end[run]
+            run = first_begin[row]
+            while run >= 0:
+                present[n_present] = place[switch[start + run]]
+                position[present[n_present]] = n_present
+                n_present += 1
+                run = next_begin[run]
+            pending += mean[row]
+
+
+@_compile
+def hessian_block(
+    pointer: Any, begin: Any, last: Any, switch: Any, contribution: Any, intercept: float, exposure: Any,
+    fold: Any, left_out: int, column_start: Any, column_end: Any, value_start: Any, values: Any, hessian: Any,
+) -> None:  # fmt: skip
+    """Add the upper triangle of sum mu x x' of one block, but for one fold; x = 1 and then the columns.
+
+    A switch switches the columns from `column_start` to before `column_end` to the numbers at
+    `value_start` in `values`. Cells with the same x are added at once.
+    """
+    n_longest = np.max(pointer[1:] - pointer[:-1])
+    next_begin, next_end = np.empty((2, n_longest), dtype=np.int64)
+    first_begin, first_end = np.empty((2, TILE + 1), dtype=np.int64)
+    change, mean = np.zeros(TILE + 1), np.zeros(TILE)
+    chosen = np.where(column_end > column_start, 1, -1)
+    for tile in range(pointer.size - 1):
+        cells = slice(tile * TILE, min((tile + 1) * TILE, fold.size))
+        start, end = pointer[tile], pointer[tile + 1]
+        _tile_means(
+            begin, last, switch, start, end, contribution, intercept,
+            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, change, mean,
+        )  # fmt: skip
+        _link(begin, 0, start, end, chosen, switch, first_begin, next_begin)
+        _link(last, 1, start, end, chosen, switch, first_end, next_end)
+        point = np.zeros(hessian.shape[0])
+        point[0] = 1.0
+        pending = 0.0
+        for row in range(cells.stop - cells.start):
+            if first_begin[row] >= 0 or first_end[row] >= 0:
+                _add_outer(hessian, point, pending)
+                pending = 0.0
+            run = first_end[row]
+            while run >= 0:
+                number = switch[start + run]
+                point[column_start[number] : column_end[number]] = 0.0
+                run = next_end[run]
+            run = first_begin[row]
+            while run >= 0:
+                number = switch[start + run]
+                offset = value_start[number] - column_start[number]
+                for column in range(column_start[number], column_end[number]):
+                    point[column] = values[offset + column]
+                run = next_begin[run]
+            pending += mean[row]
+        _add_outer(hessian, point, pending)
 
 
 @_compile

@@ -1,7 +1,7 @@
 """Elastic-net Poisson path with cross validation: all folds and the full fit move in lockstep."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +9,10 @@ from numpy.typing import ArrayLike
 
 from rtmkc import checks
 from rtmkc.engine import kernels
-from rtmkc.engine.sweeps import (
-    BlockMap,
-    Design,
-    Floats,
-    Integers,
-    MemoryBlocks,
-    PoissonSweep,
-    SweepSums,
-    thread_map,
-)
+from rtmkc.engine.blocks import BlockSource, MemoryBlocks
+from rtmkc.engine.design import Design, Floats, Integers
+from rtmkc.engine.sweeps import PoissonSweep, SweepSums
+from rtmkc.engine.workers import Executor, Workers
 from rtmkc.errors import InputError, ModelWarning
 
 MAX_ITERATIONS = 200
@@ -87,7 +81,7 @@ def fit_path(
     upper: ArrayLike | float = np.inf,
     tolerance: float = 1e-8,
     n_threads: int = 1,
-    block_map: BlockMap | None = None,
+    executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PathFit:
     """Fit an elastic-net Poisson path, and cross-validate it.
@@ -117,8 +111,8 @@ def fit_path(
         Largest violation of the optimality conditions per cell.
     n_threads : int
         Threads over blocks of cells. The result has the same bits for any number.
-    block_map : callable, optional
-        ``map(function, blocks)`` of an executor, instead of threads.
+    executor : Executor, optional
+        That of `concurrent.futures`, or ``client.get_executor()`` of Dask, instead of threads.
     progress : callable, optional
         Called with (penalties done, penalties in all).
 
@@ -154,12 +148,59 @@ def fit_path(
     >>> path.coefs[:, 0].round(3)
     array([0.   , 2.051, 2.079])
     """
+    source = MemoryBlocks.build(
+        design, counts, offset=offset, weights=weights, folds=folds, n_threads=n_threads
+    )
+    return fit_path_on(
+        source,
+        design.tables,
+        l1_ratio=l1_ratio,
+        n_lambdas=n_lambdas,
+        lambda_ratio=lambda_ratio,
+        lambdas=lambdas,
+        lower=lower,
+        upper=upper,
+        tolerance=tolerance,
+        workers=Workers(n_threads, executor),
+        progress=progress,
+    )
+
+
+def fit_path_on(
+    source: BlockSource,
+    tables: Sequence[Floats],
+    *,
+    l1_ratio: float = 0.5,
+    n_lambdas: int = 100,
+    lambda_ratio: float = 1e-3,
+    lambdas: ArrayLike | None = None,
+    lower: ArrayLike | float = -np.inf,
+    upper: ArrayLike | float = np.inf,
+    tolerance: float = 1e-8,
+    workers: Workers | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PathFit:
+    """Fit a path as `fit_path` does, to blocks that are there already: in files, or on other machines.
+
+    Parameters
+    ----------
+    source : BlockSource
+        Where the blocks are.
+    tables : sequence of (n_levels, n_columns_of_variable)
+        `Design.tables` of the design that the blocks were made of.
+    workers : Workers, optional
+        Who adds up over the blocks: this thread by default. All give the same bits.
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used, or the cells outside a fold hold no incidents.
+    """
     l1_ratio = checks.check_share("l1_ratio", l1_ratio)
     tolerance = checks.check_positive("tolerance", tolerance)
-    low, high = check_bounds(lower, upper, design.n_columns)
-    source = MemoryBlocks.build(design, counts, offset=offset, weights=weights, folds=folds)
-    with thread_map(n_threads) as pool_map:
-        sweep = PoissonSweep(design.tables, source, block_map=block_map or pool_map)
+    low, high = check_bounds(lower, upper, sum(table.shape[1] for table in tables))
+    with (workers or Workers()).at_work() as team:
+        sweep = PoissonSweep(tables, source, workers=team)
         solver = _Lockstep(sweep, l1_ratio, low, high, tolerance)
         if lambdas is None:
             n_lambdas = checks.check_count("n_lambdas", n_lambdas)

@@ -4,31 +4,19 @@ A `PoissonSweep` sums over the blocks of a `Design` in their order, so that its 
 whatever runs it.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from rtmkc.engine import kernels
-from rtmkc.engine.blocks import (
-    BLOCK_CELLS,
-    Block,
-    BlockMap,
-    BlockSource,
-    Design,
-    Floats,
-    Integers,
-    MemoryBlocks,
-    check_cells,
-    thread_map,
-)
+from rtmkc.engine.blocks import Block, BlockSource, MemoryBlocks
+from rtmkc.engine.design import Design, Floats, Integers, check_cells
+from rtmkc.engine.switches import Switches
+from rtmkc.engine.workers import Sums, Workers
 
 __all__ = [
-    "BLOCK_CELLS",
-    "Block",
-    "BlockMap",
     "BlockSource",
     "Design",
     "Floats",
@@ -37,12 +25,11 @@ __all__ = [
     "PoissonSweep",
     "SweepSums",
     "check_cells",
-    "thread_map",
 ]
 
 
-# Above this many levels a table of their pairs costs more than the cells' own products.
-MAX_PAIRED_LEVELS = 3000
+# Above this many switches a table of their pairs costs more than the cells' own products.
+MAX_PAIRED_SWITCHES = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +64,11 @@ class PoissonSweep:
 
     Parameters
     ----------
-    tables : tuple of (n_levels, n_columns_of_variable)
+    tables : sequence of (n_levels, n_columns_of_variable)
         `Design.tables` of the design the blocks were cut from.
     source : BlockSource
-    block_map : callable, optional
-        ``map(function, blocks)``: this thread by default; the ``map`` of a pool or of an executor gives the
-        same bits.
+    workers : Workers, optional
+        Who adds up: this thread by default. All give the same bits.
 
     Notes
     -----
@@ -90,36 +76,35 @@ class PoissonSweep:
     sum is linear in the coefficients, so its vector ``X'y`` is taken once and a sweep looks at no count.
     """
 
-    def __init__(self, tables: tuple[Floats, ...], source: BlockSource, *, block_map: BlockMap = map) -> None:
-        self._tables = tables
-        self._levels = sparse.csr_array(sparse.block_diag(tables)) if tables else sparse.csr_array((0, 0))
-        self._levels_transposed = sparse.csr_array(self._levels.T)
-        self._variable_of_column = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
+    def __init__(
+        self, tables: Sequence[Floats], source: BlockSource, *, workers: Workers | None = None
+    ) -> None:
+        self._switches = Switches.of(tables)
+        self._transposed = self._switches.values.T.tocsr()
         self._source = source
-        self._map = block_map
+        self._workers = workers or Workers()
         self.n_folds = source.n_folds
         self.n_lanes = source.n_folds + 1
-        self.n_columns = int(self._levels.shape[1])
+        self.n_columns = self._switches.n_columns
         self.n_sweeps = 0
-        self._held_totals = sum(
-            (source.load(k).totals for k in range(source.n_blocks)), start=np.zeros((self.n_lanes, 4))
-        )
+        count = _Count(self._switches.n_switches, self.n_lanes)
+        histogram, self._held_totals = self._workers.add_up(count, source)
         everything = self._held_totals.sum(axis=0)
         train = np.vstack([everything - self._held_totals[:-1], everything])
         self.total_weight: Floats = train[:, 0]
         self.total_count: Floats = train[:, 1]
         self._offset_count: Floats = train[:, 2]
-        zero = np.zeros((self.n_lanes, self.n_columns))
-        histogram, _, _ = self._sums(zero, np.zeros(self.n_lanes), use_counts=True)
-        self.column_count: Floats = np.ascontiguousarray((self._levels_transposed @ histogram).T)
+        all_cells = histogram.sum(axis=1, keepdims=True)
+        histogram = np.hstack([all_cells - histogram[:, :-1], all_cells])
+        self.column_count: Floats = np.ascontiguousarray((self._transposed @ histogram).T)
 
     def __call__(self, coefs: Floats, intercepts: Floats) -> SweepSums:
         """Sweep once at ``coefs`` (n_lanes, n_columns) and ``intercepts`` (n_lanes,)."""
         self.n_sweeps += 1
-        histogram, inside, outside = self._sums(coefs, intercepts)
+        histogram, (inside, outside) = self._sums(coefs, intercepts)
         linear = np.einsum("lp,lp->l", coefs, self.column_count)
         linear += intercepts * self.total_count + self._offset_count
-        gradient = (self._levels_transposed @ histogram).T - self.column_count
+        gradient = (self._transposed @ histogram).T - self.column_count
         n_folds = self.n_folds
         held_columns = self.column_count[-1] - self.column_count[:n_folds]
         held_linear = np.einsum("lp,lp->l", coefs[:n_folds], held_columns)
@@ -133,26 +118,21 @@ class PoissonSweep:
             held_out_deviance=2.0 * (outside[:n_folds] - held_linear + held[:, 3]),
         )
 
-    def _sums(
-        self, coefs: Floats, intercepts: Floats, use_counts: bool = False
-    ) -> tuple[Floats, Floats, Floats]:
+    def _sums(self, coefs: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
+        """Return the expected incidents by switch and lane, and in all cells kept and left out, by lane."""
+        contribution = self._passes(self._switches.values @ coefs.T)
+        intercept = self._passes(intercepts[np.newaxis])
+        histogram, sums = self._workers.add_up(_Sweep(contribution, intercept, self.n_folds), self._source)
+        return tuple(np.hstack(list(part))[:, : self.n_lanes] for part in (histogram, sums))  # type: ignore[return-value]
+
+    def _passes(self, numbers: Floats) -> Floats:
+        """Return natural logarithms ``(n, n_lanes)`` as powers of two, eight lanes a pass: (n_passes, n, 8)."""
         width = kernels.LANES
-        n_passes = -(-self.n_lanes // width)
-        padded = np.zeros((self._levels.shape[0], n_passes * width))
-        padded[:, : self.n_lanes] = self._levels @ coefs.T
-        starts = np.zeros(n_passes * width)
-        starts[: self.n_lanes] = intercepts
-        contributions = [np.ascontiguousarray(part) for part in np.hsplit(padded, n_passes)]
-        function = partial(_block_sums, self._source, contributions, np.split(starts, n_passes), use_counts)
-        histogram = np.zeros_like(padded)
-        inside, outside = np.zeros((2, n_passes * width))
-        # One block after the other, in their order: this is what makes the bits independent of the workers.
-        for levels, *sums in self._map(function, range(self._source.n_blocks)):
-            histogram[levels] += sums[0]
-            inside += sums[1]
-            outside += sums[2]
-        n_lanes = self.n_lanes
-        return histogram[:, :n_lanes], inside[:n_lanes], outside[:n_lanes]
+        padded = np.zeros((-(-self.n_lanes // width), len(numbers), width))
+        for one_pass, lanes in enumerate(padded):
+            some = numbers[:, one_pass * width : (one_pass + 1) * width]
+            np.multiply(some, kernels.LOG2_E, out=lanes[:, : some.shape[1]])
+        return padded
 
     def hessian(self, columns: Integers, coef: Floats, intercept: float, *, lane: int = -1) -> Floats:
         """Return the Hessian over intercept and `columns` (ascending) at one point, over the cells of a lane.
@@ -160,133 +140,154 @@ class PoissonSweep:
         Shape ``(1 + len(columns),) * 2``; divided by the lane's weight, as the objective is. The last lane,
         the default, has all cells.
         """
-        chosen = np.asarray(columns, dtype=np.int64)
-        contribution = np.asarray(self._levels @ coef)
+        lane %= self.n_lanes
         # No cell is in the fold numbered like the last lane.
-        left_out = lane % self.n_lanes
-        at = _Point(self._source, contribution, float(intercept), left_out)
-        involved = np.unique(self._variable_of_column[chosen])
-        n_levels = sum(len(self._tables[variable]) for variable in involved)
-        if n_levels > MAX_PAIRED_LEVELS:
-            hessian = self._hessian_by_cell(at, chosen)
+        at = _Point(
+            self._switches.values @ coef * kernels.LOG2_E, float(intercept) * kernels.LOG2_E, lane + 1
+        )
+        values = self._switches.values[:, columns]
+        chosen = np.flatnonzero(np.diff(values.indptr))
+        if chosen.size > MAX_PAIRED_SWITCHES:
+            (total,) = self._workers.add_up(_Products(at, *_spans(values)), self._source)
+            hessian = np.triu(total) + np.triu(total, 1).T
         else:
-            variable, place, rows = self._distinct_rows(chosen)
-            pairs = self._add_up(partial(_block_pairs, at, variable, place, len(rows)), len(rows))
-            # What levels add to each other becomes what columns do.
-            turn = sparse.csr_array(rows)
-            hessian = np.asarray(turn.T @ (turn.T @ pairs).T)
-        return np.asarray(hessian / self.total_weight[left_out])
-
-    def _distinct_rows(self, columns: Integers) -> tuple[Integers, Integers, Floats]:
-        """Number the distinct rows that the chosen columns take, over all variables.
-
-        Gives for every level the number of its variable among those with a chosen column (-1: none) and
-        the number of its row (-1: all zero); and the rows of intercept and columns, the intercept's first.
-        """
-        width = 1 + columns.size
-        rows = [np.eye(1, width)]
-        variables, places = [], []
-        n_variables, n_rows, first_column, filled = 0, 1, 0, 1
-        for table in self._tables:
-            inside = columns[(columns >= first_column) & (columns < first_column + table.shape[1])]
-            first_column += table.shape[1]
-            variable, place = np.full((2, len(table)), -1)
-            if inside.size:
-                part = table[:, inside - first_column]
-                values, which = np.unique(part, axis=0, return_inverse=True)
-                some = values.any(axis=1)
-                number = np.where(some, n_rows - 1 + np.cumsum(some), -1)
-                variable[:], place = n_variables, number[which.ravel()]
-                block = np.zeros((int(some.sum()), width))
-                block[:, filled : filled + inside.size] = values[some]
-                rows.append(block)
-                n_variables += 1
-                n_rows += len(block)
-                filled += inside.size
-            variables.append(variable)
-            places.append(place)
-        none = np.empty(0, dtype=np.int64)
-        return np.concatenate([none, *variables]), np.concatenate([none, *places]), np.concatenate(rows)
-
-    def _hessian_by_cell(self, at: "_Point", columns: Integers) -> Floats:
-        """Sum mu x x' cell by cell: the way of columns with very many distinct values."""
-        size = 1 + columns.size
-        return self._add_up(partial(_block_hessian, at, self._spans(columns), size), size)
-
-    def _add_up(self, function: Callable[[int], Floats], size: int) -> Floats:
-        total = np.zeros((size, size))
-        for part in self._map(function, range(self._source.n_blocks)):
-            total += part
-        return np.triu(total) + np.triu(total, 1).T
-
-    def _spans(self, columns: Integers) -> tuple[Integers, Integers, Integers, Floats]:
-        """Say for every level which places of x it sets, and where their values are."""
-        none = np.empty(0, dtype=np.int64)
-        starts, ends, value_starts, values = [none], [none], [none], [np.empty(0)]
-        first_column, n_values, place = 0, 0, 1
-        for table in self._tables:
-            n_levels, width = table.shape
-            chosen = columns[(columns >= first_column) & (columns < first_column + width)] - first_column
-            starts.append(np.full(n_levels, place))
-            ends.append(np.full(n_levels, place + chosen.size))
-            value_starts.append(n_values + chosen.size * np.arange(n_levels))
-            values.append(table[:, chosen].ravel())
-            first_column += width
-            n_values += chosen.size * n_levels
-            place += chosen.size
-        parts = (starts, ends, value_starts, values)
-        return tuple(np.concatenate(part) for part in parts)  # type: ignore[return-value]
+            place = np.full(values.shape[0], -1)
+            place[chosen] = np.arange(1, chosen.size + 1)
+            (pairs,) = self._workers.add_up(_Pairs(at, place, chosen.size + 1), self._source)
+            pairs = pairs + pairs.T - np.diag(pairs.diagonal())
+            # What switches add to each other becomes what columns do.
+            worth = np.zeros((chosen.size + 1, columns.size + 1))
+            worth[0, 0] = 1.0
+            worth[1:, 1:] = values[chosen].todense()
+            hessian = worth.T @ pairs @ worth
+        return np.asarray(hessian / self.total_weight[lane])
 
 
-def _block_sums(
-    source: BlockSource, contributions: list[Floats], intercepts: list[Floats], use_counts: bool, number: int
-) -> tuple[Integers, Floats, Floats, Floats]:
-    block = source.load(number)
-    exposure = block.weighted_counts if use_counts else block.exposure
-    width = contributions[0].shape[1]
-    histograms = []
-    inside, outside = np.zeros((2, len(contributions), width))
-    for one_pass, contribution in enumerate(contributions):
-        histogram = np.zeros((block.levels.size, width))
-        kernels.sweep_block(
-            block.first, block.last, block.pointer, block.origin, block.target,
-            contribution[block.levels], intercepts[one_pass][np.newaxis], exposure,
-            block.fold, one_pass * width, histogram, inside[one_pass : one_pass + 1], outside[one_pass],
+def _spans(values: sparse.csr_array) -> tuple[Integers, Integers, Integers, Floats, int]:
+    """Say for every switch which places of (1, columns) it sets, where their values are, and the size of all."""
+    n_set = np.diff(values.indptr)
+    # A variable's chosen columns follow each other; a switch may leave out some, with a value of zero.
+    start, end = np.ones((2, n_set.size), dtype=np.int64)
+    some = n_set > 0
+    start[some] += np.minimum.reduceat(values.indices, values.indptr[:-1][some])
+    end[some] += 1 + np.maximum.reduceat(values.indices, values.indptr[:-1][some])
+    value_start = np.cumsum(end - start) - (end - start)
+    flat = np.zeros(int((end - start).sum()))
+    row = np.repeat(np.arange(n_set.size), n_set)
+    flat[value_start[row] + values.indices + 1 - start[row]] = values.data
+    return start, end, value_start, flat, values.shape[1] + 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Count:
+    """Add up counts by switch and fold (last those in none), and the totals of the blocks."""
+
+    n_switches: int
+    n_lanes: int
+
+    def zeros(self) -> Sums:
+        return np.zeros((self.n_switches, self.n_lanes)), np.zeros((self.n_lanes, 4))
+
+    def one(self, block: Block) -> Block:
+        return block
+
+    def add(self, total: Sums, block: Block) -> None:
+        kernels.count_block(
+            block.pointer, block.begin, block.last, block.switch, block.switches,
+            block.counted, block.weighted_counts, block.fold, total[0],
         )  # fmt: skip
-        histograms.append(histogram)
-    return block.levels, np.hstack(histograms), inside.ravel(), outside.ravel()
+        total[1][:] += block.totals
+
+
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """Add up expected incidents by switch and lane, and those in cells kept and left out, by lane.
+
+    `contribution` (n_passes, n_switches, 8) and `intercept` (n_passes, 1, 8) are log means as powers of two.
+    """
+
+    contribution: Floats
+    intercept: Floats
+    n_folds: int
+
+    def zeros(self) -> Sums:
+        return np.zeros_like(self.contribution), np.zeros((len(self.intercept), 2, kernels.LANES))
+
+    def one(self, block: Block) -> tuple[Integers, Floats, Floats]:
+        n_passes, _, width = self.contribution.shape
+        histogram = np.empty((n_passes, block.switches.size, width))
+        sums = np.empty((n_passes, 2, width))
+        for one_pass in range(n_passes):
+            kernels.sweep_block(
+                block.pointer, block.begin, block.last, block.switch, block.switches,
+                self.contribution[one_pass], self.intercept[one_pass], block.exposure, block.fold,
+                self.n_folds, one_pass * width, histogram[one_pass], sums[one_pass],
+            )  # fmt: skip
+        return block.switches, histogram, sums
+
+    def add(self, total: Sums, sums: tuple[Integers, Floats, Floats]) -> None:
+        switches, histogram, others = sums
+        for all_blocks, one_block in zip(total[0], histogram, strict=True):
+            kernels.add_rows(all_blocks, switches, one_block)
+        total[1][:] += others
 
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """Where a Hessian is taken: over which cells, at which coefficients."""
+    """Where a Hessian is taken: at which log means (as powers of two), and without which fold."""
 
-    source: BlockSource
     contribution: Floats
     intercept: float
     left_out: int
 
 
-def _block_pairs(at: _Point, variable: Integers, place: Integers, size: int, number: int) -> Floats:
-    block = at.source.load(number)
-    pairs = np.zeros((size, size))
-    kernels.pair_block(
-        block.first, block.pointer, block.origin, block.target,
-        at.contribution[block.levels], at.intercept, block.exposure, block.fold, at.left_out,
-        variable[block.levels], place[block.levels], pairs,
-    )  # fmt: skip
-    return pairs
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Add up expected incidents in the cells that two switches share."""
+
+    at: _Point
+    place: Integers
+    size: int
+
+    def zeros(self) -> Sums:
+        return (np.zeros((self.size, self.size)),)
+
+    def one(self, block: Block) -> Sums:
+        (pairs,) = self.zeros()
+        kernels.pair_block(
+            block.pointer, block.begin, block.last, block.switch,
+            self.at.contribution[block.switches], self.at.intercept, block.exposure, block.fold,
+            self.at.left_out, self.place[block.switches], pairs,
+        )  # fmt: skip
+        return (pairs,)
+
+    def add(self, total: Sums, sums: Sums) -> None:
+        total[0][:] += sums[0]
 
 
-def _block_hessian(
-    at: _Point, spans: tuple[Integers, Integers, Integers, Floats], size: int, number: int
-) -> Floats:
-    block = at.source.load(number)
-    start, end, value_start, values = spans
-    hessian = np.zeros((size, size))
-    kernels.hessian_block(
-        block.first, block.pointer, block.origin, block.target,
-        at.contribution[block.levels], at.intercept, block.exposure, block.fold, at.left_out,
-        start[block.levels], end[block.levels], value_start[block.levels], values, hessian,
-    )  # fmt: skip
-    return hessian
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Add up mu x x' cell by cell: the way of columns with very many distinct values."""
+
+    at: _Point
+    start: Integers
+    end: Integers
+    value_start: Integers
+    values: Floats
+    size: int
+
+    def zeros(self) -> Sums:
+        return (np.zeros((self.size, self.size)),)
+
+    def one(self, block: Block) -> Sums:
+        (products,) = self.zeros()
+        kernels.hessian_block(
+            block.pointer, block.begin, block.last, block.switch,
+            self.at.contribution[block.switches], self.at.intercept, block.exposure, block.fold,
+            self.at.left_out, self.start[block.switches], self.end[block.switches],
+            self.value_start[block.switches], self.values, products,
+        )  # fmt: skip
+        return (products,)
+
+    def add(self, total: Sums, sums: Sums) -> None:
+        total[0][:] += sums[0]
