@@ -309,6 +309,29 @@ def test_bootstrap_errors_are_cluster_robust(n_covariates):
     assert found.multiple == pytest.approx(stats.t.ppf(0.975, 299))
 
 
+@pytest.mark.parametrize("with_covariate", [False, True])
+def test_draws_are_the_fits_of_repeated_cells(with_covariate):
+    """Coefficients of a draw are those of all cells, each as often as its block was drawn; no fit is no coefficient."""
+    random = np.random.RandomState(4)
+    flags = (random.rand(600, 2) < [0.4, 0.2]).astype(float)
+    offset, blocks = random.normal(0, 0.2, 600), np.repeat(np.arange(12), 50)
+    flags[:, 1] *= blocks < 2
+    counts = random.poisson(np.exp(-0.5 + flags @ [0.7, 0.4] + offset)).astype(float)
+    covariates = random.normal(0, 1, (600, int(with_covariate)))
+    table = BlockTable.of(Design.from_matrix(flags), [0, 1], Response(counts, offset, covariates), blocks)
+    draws = random.multinomial(12, np.full(12, 1 / 12), size=40).astype(float)
+    told = draws[:, :2].any(axis=1)
+    assert 0 < (~told).sum() < 20
+    matrix = sm.add_constant(np.column_stack([flags, covariates]))
+    oracle = [
+        sm.GLM(counts, matrix, sm.families.Poisson(), offset=offset, freq_weights=draw[blocks])
+        .fit(tol=1e-13)
+        .params[1:3]
+        for draw in draws[told]
+    ]
+    np.testing.assert_allclose(table.coefs(draws), oracle, atol=1e-7)
+
+
 def test_what_draws_cannot_tell_is_not_told():
     """A column whose incidents lie in one block has no error: a third of the draws leave it without any."""
     blocks = np.repeat(np.arange(20), 5)

@@ -316,6 +316,44 @@ def fit_rows(rows: Rows, family: str, start: Sequence[float] | Floats | None = N
     )
 
 
+def fit_draws(
+    matrix: Floats,
+    n_columns: int,
+    pattern: Integers,
+    block: Integers,
+    counts: Floats,
+    exposure: Floats,
+    draws: Floats,
+    start: Floats,
+) -> Floats:
+    """Fit a Poisson model to rows whose blocks have other weights in every draw.
+
+    Parameters
+    ----------
+    matrix : (n_patterns, n_columns + n_covariates)
+    n_columns : int
+        How many of them are columns that need incidents inside and outside.
+    pattern, block : (n_rows,) of int
+    counts, exposure : (n_rows,)
+        Sums over the cells of a pattern in a block.
+    draws : (n_draws, n_blocks)
+        Weight of each block.
+    start : (1 + n_columns + n_covariates,)
+        Where every fit begins: intercept and coefficients.
+
+    Returns
+    -------
+    ndarray, shape (n_fitted, n_columns)
+        Coefficients of the columns, for the draws in which all of them can be told.
+    """
+    points, is_fitted = np.empty((len(draws), start.size)), np.empty(len(draws), dtype=np.bool_)
+    kernels.fit_draws(
+        np.ascontiguousarray(matrix), n_columns, pattern, block, counts, exposure, draws,
+        start, MAX_ITERATIONS, points, is_fitted,
+    )  # fmt: skip
+    return points[is_fitted, 1 : 1 + n_columns]
+
+
 @dataclass(frozen=True, eq=False)
 class Maximum:
     """Where Newton's method ended; at the boundary the point has no dispersion."""

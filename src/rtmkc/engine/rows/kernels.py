@@ -446,3 +446,48 @@ def fit_columns(
             point[size - 1] = SMALL_LOG_DISPERSION
             likelihood += more
         likelihoods[column] = likelihood
+
+
+@_compile
+def fit_draws(
+    matrix: Any, n_columns: int, pattern: Any, block: Any, incidents: Any, exposure: Any, draws: Any,
+    start: Any, max_iterations: int, points: Any, is_fitted: Any,
+) -> None:  # fmt: skip
+    """Fit a Poisson model to rows of (pattern, block), for every draw of weights of the blocks, (n_draws, n_blocks).
+
+    Fills the points where the fits end, and whether each stands: every one of the first columns has some of the
+    incidents inside and some outside, and none ran to the cap.
+    """
+    n_patterns = len(matrix)
+    weight, total, first = np.empty((n_patterns, 1)), np.empty((n_patterns, 1)), np.empty((0, 1))
+    offset, value = np.zeros(n_patterns), np.zeros(1)
+    pointer, nothing = np.zeros(1, dtype=np.int64), np.empty(0)
+    information = np.empty((start.size, start.size))
+    inside = np.empty(n_columns)
+    for draw in range(len(draws)):
+        weight[:] = 0.0
+        total[:] = 0.0
+        for row in range(pattern.size):
+            times = draws[draw, block[row]]
+            weight[pattern[row], 0] += times * exposure[row]
+            total[pattern[row], 0] += times * incidents[row]
+        inside[:] = 0.0
+        everywhere = 0.0
+        for place in range(n_patterns):
+            everywhere += total[place, 0]
+            for column in range(n_columns):
+                if matrix[place, column] > 0.0:
+                    inside[column] += total[place, 0]
+        is_fitted[draw] = everywhere > 0.0
+        for column in range(n_columns):
+            is_fitted[draw] &= 0.0 < inside[column] < everywhere
+        if not is_fitted[draw]:
+            continue
+        point = points[draw]
+        point[:] = start
+        fit_rows(
+            POISSON, matrix, offset, value, weight, total, first, pointer, nothing, nothing, nothing,
+            point, information, max_iterations,
+        )  # fmt: skip
+        for place in range(1, point.size):
+            is_fitted[draw] &= abs(point[place]) < COEFFICIENT_CAP

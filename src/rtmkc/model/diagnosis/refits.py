@@ -91,13 +91,17 @@ class Refits:
         GlmFit or None
             None if a column is left with fewer than `MIN_INCIDENTS` incidents inside or outside.
         """
-        kept = np.ones(self.grid.n_cells, dtype=bool) if cells is None else cells
+        kept = slice(None) if cells is None else cells
         y = (self.counts if counts is None else counts)[kept]
-        design = Design(tuple(codes[kept] for codes in self.design.codes), self.design.tables)
-        inside = incidents_inside(design, y)[list(self.columns)]
+        variables = self.design.column_variable[list(self.columns)]
+        own = Design(
+            tuple(self.design.codes[variable][kept] for variable in variables),
+            tuple(self.design.level_values(column)[:, None] for column in self.columns),
+        )
+        inside = incidents_inside(own, y)
         if not y.sum() or (np.minimum(inside, y.sum() - inside) < MIN_INCIDENTS).any():
             return None
-        fit = collapse(design, self.columns, y, self.offset[kept], family).fit()
+        fit = collapse(own, range(len(self.columns)), y, self.offset[kept], family).fit()
         return None if fit.separated else fit
 
     def changes(

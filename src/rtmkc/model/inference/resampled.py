@@ -9,7 +9,7 @@ from scipy import fft
 from scipy.stats import t
 
 from rtmkc.engine.rows.collapse import patterns
-from rtmkc.engine.rows.families import GlmFit, fit_glm
+from rtmkc.engine.rows.families import GlmFit, fit_draws, fit_glm
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError
 from rtmkc.evidence.statistics.resampling import square_blocks
@@ -17,7 +17,7 @@ from rtmkc.model.guarded.plane import Plane
 from rtmkc.model.guarded.recipe import WALD, Response
 from rtmkc.raster.grid import Grid
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 
 MIN_BLOCKS = 4
 """Blocks; the spread of fewer says nothing."""
@@ -59,20 +59,25 @@ class BlockTable:
         """Collapse cells, all or some; every cell is a pattern of its own where there are covariates."""
         n_cells = response.counts.size
         pattern, matrix = patterns(design, columns, n_cells)
+        kept = slice(None) if cells is None else cells
+        counts, exposure = response.counts[kept], np.exp(response.offset[kept])
+        block = np.zeros(counts.size, dtype=np.int64)
+        if blocks is not None:
+            block = np.unique(blocks[kept], return_inverse=True)[1]
+        pattern = pattern[kept]
         if response.covariates.shape[1]:
-            matrix = np.column_stack([matrix[pattern], response.covariates])
-            pattern = np.arange(n_cells, dtype=np.int32)
-        block = np.zeros(n_cells, dtype=np.int64) if blocks is None else blocks
-        kept = np.ones(n_cells, dtype=bool) if cells is None else cells
-        key = block[kept].astype(np.int64) * len(matrix) + pattern[kept]
-        rows, row = np.unique(key, return_inverse=True)
+            matrix = np.column_stack([matrix[pattern], response.covariates[kept]])
+            return cls(matrix, len(columns), np.arange(counts.size), block, counts, exposure)
+        # Patterns are few, and so are blocks: counting by both is cheaper than sorting the cells.
+        key = block * len(matrix) + pattern
+        rows = np.flatnonzero(np.bincount(key))
         return cls(
             matrix,
             len(columns),
             rows % len(matrix),
-            np.unique(rows // len(matrix), return_inverse=True)[1],
-            np.bincount(row, weights=response.counts[kept]).astype(float),
-            np.bincount(row, weights=np.exp(response.offset[kept])).astype(float),
+            rows // len(matrix),
+            np.bincount(key, weights=counts)[rows].astype(float),
+            np.bincount(key, weights=exposure)[rows].astype(float),
         )
 
     @property
@@ -93,6 +98,17 @@ class BlockTable:
         some = exposure > 0
         fit = fit_glm(self.matrix[some], counts[some], offset=np.log(exposure[some]))
         return None if fit.separated else fit
+
+    def coefs(self, draws: Floats) -> Floats:
+        """Fit to each of many weights of the blocks, (n_draws, n_blocks); coefficients of the columns where `fit` has any."""
+        whole = self.fit()
+        start = np.zeros(1 + self.matrix.shape[1])
+        start[0] = np.log(self.counts.sum() / self.exposure.sum())
+        if whole is not None:
+            start = np.array([whole.intercept, *whole.coef])
+        return fit_draws(
+            self.matrix, self.n_columns, self.pattern, self.block, self.counts, self.exposure, draws, start
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +154,9 @@ def bootstrap_errors(table: BlockTable, n_draws: int, seed: int) -> Errors:
     .. [2] Bester, C. A., Conley, T. G. and Hansen, C. B. (2011). Inference with dependent data using cluster covariance
        estimators. Journal of Econometrics 165.
     """
-    random = np.random.default_rng(seed)
     shares = np.full(table.n_blocks, 1 / table.n_blocks)
-    fits = [table.fit(random.multinomial(table.n_blocks, shares).astype(float)) for _ in range(n_draws)]
-    coefs = np.array([fit.coef[: table.n_columns] for fit in fits if fit is not None])
+    draws = np.random.default_rng(seed).multinomial(table.n_blocks, shares, size=n_draws)
+    coefs = table.coefs(draws.astype(float))
     errors = np.full(table.n_columns, np.nan)
     if len(coefs) >= (1 - MAX_LOST) * n_draws:
         errors = coefs.std(axis=0, ddof=1)

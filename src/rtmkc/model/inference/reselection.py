@@ -88,7 +88,7 @@ class Material:
         observations = keep_incidents(self.model.observations_, incidents)
         if not observations.n_incidents:
             return ()
-        part = RiskTerrainModel(**self.model.get_params())
+        part = self._unfitted()
         # What reaches into the period of the incidents was allowed for the model, or does not.
         part.fit(self.grid, self.candidates, observations, folds=self.model.folds_, allow_later_factors=True)
         return Refits.of(part).columns
@@ -109,9 +109,14 @@ class Material:
         )
         folds = self.model.folds_
         folds = None if folds is None else np.unique(folds[cells], return_inverse=True)[1]
-        part = RiskTerrainModel(**self.model.get_params())
+        part = self._unfitted()
         part.fit(candidates.grid, candidates, observations, folds=folds, allow_later_factors=True)
         return tuple(int(kept[column]) for column in Refits.of(part).columns)
+
+    def _unfitted(self) -> RiskTerrainModel:
+        """The model's own recipe, without shifts where they only comment on what was chosen."""
+        part = RiskTerrainModel(**self.model.get_params())
+        return part.set_params(shift_test=False) if part.method == "classic" else part
 
     def frequencies(self, **choices: list[Chosen]) -> pd.DataFrame:
         """Return the share of fits, of each kind, in which factors (kind "any") and columns were chosen."""
