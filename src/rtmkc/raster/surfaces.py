@@ -88,10 +88,14 @@ def nearest_distance(lattice: Lattice, geometries: np.ndarray | Shapes, reach: f
     for band in _bands(lattice, shapes, reach):
         squared = band.scratch(np.inf)
         at = (band.eastings, band.northings, size)
-        splat_points(shapes.points, band.points, *at, reach, squared)
-        splat_segments(shapes.segments, band.segments, *at, reach, squared)
-        splat_segments(shapes.edges, band.edges, *at, reach, squared)
-        fill_polygons(shapes.edges, shapes.offsets, band.polygons, *at, squared)
+        # Each is compiled when the first feature of its form is met.
+        if len(band.points):
+            splat_points(shapes.points, band.points, *at, reach, squared)
+        if len(band.segments):
+            splat_segments(shapes.segments, band.segments, *at, reach, squared)
+        if len(band.polygons):
+            splat_segments(shapes.edges, band.edges, *at, reach, squared)
+            fill_polygons(shapes.edges, shapes.offsets, band.polygons, *at, squared)
         gather_distance(squared, band.inside, reach, distance[band.cells])
     return distance
 
@@ -215,8 +219,9 @@ def _weigh(
     lattice: Lattice, shapes: Shapes, band: _Band, margin: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Points (n, 2) and weights of what is near a band: points, pieces of lines, quarters of cells."""
-    yield shapes.points[band.points], shapes.counts[band.points]
     step = lattice.cell_size / 2
+    if len(band.points):
+        yield shapes.points[band.points], shapes.counts[band.points]
     if len(band.segments):
         yield _cut_segments(shapes.segments[band.segments], step)
     if len(band.polygons):
