@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmkc.evidence.statistics.diagnostics import correlogram, fit_range
-from rtmkc.model.guarded.plane import Plane, in_threads
+from rtmkc.model.guarded.plane import Plane
+from rtmkc.model.threads import in_threads, inner
 
 Floats = NDArray[np.floating]
 
@@ -118,31 +119,26 @@ class Whitener:
         diagonal, kernel = self._diagonal, self._kernel
         if kernel is None:
             return vector / diagonal
-        enough = self._tolerance**2 * _inner(vector, vector / diagonal)
+        enough = self._tolerance**2 * inner(vector, vector / diagonal)
         if start is None:
             solution, left = np.zeros_like(vector), vector.copy()
         else:
             solution, left = start.copy(), vector - diagonal * start - self._plane.convolve(start, kernel)
         scaled = left / diagonal
-        direction, size = scaled.copy(), _inner(left, scaled)
+        direction, size = scaled.copy(), inner(left, scaled)
         for _ in range(MAX_STEPS):
             if size <= enough:
                 break
             image = self._plane.convolve(direction, kernel)
             image += diagonal * direction
-            step = size / _inner(direction, image)
+            step = size / inner(direction, image)
             solution += step * direction
             left -= step * image
             np.divide(left, diagonal, out=scaled)
-            before, size = size, _inner(left, scaled)
+            before, size = size, inner(left, scaled)
             direction *= size / before
             direction += scaled
         return solution
-
-
-def _inner(one: Floats, other: Floats) -> float:
-    """The sum of products, in one thread: the threads of a linear algebra library cost more than they save here."""
-    return float(np.einsum("i,i", one, other))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,5 @@
 """Cell vectors of a grid as padded rasters: correlations and convolutions by FFT, on any shape of area."""
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -12,14 +7,14 @@ from scipy import fft
 from rtmkc.raster.grid import Grid
 
 Spectrum = NDArray[np.complex128]
-Result = TypeVar("Result")
 
 
 class Plane:
     """The plane of a grid, padded with zeros so that shifts up to half its shorter side do not wrap.
 
     Transforms go along rows first and then along columns, and back the other way round: rows that hold nothing but
-    zeros, and rows that nobody asks for, are left out. Each is made in one thread; see `in_threads`.
+    zeros, and rows that nobody asks for, are left out. Each is made in one thread: two side by side
+    take the time of one, which two threads for one would not.
 
     Attributes
     ----------
@@ -76,12 +71,3 @@ class Plane:
         spectrum = self.spectrum(vector)
         spectrum *= kernel
         return np.asarray(self.back(spectrum, np.s_[: self._n_rows]).ravel()[self._places])
-
-
-def in_threads(function: Callable[..., Result], *arguments: Any) -> list[Result]:
-    """Return what a function makes of each set of arguments, in their order, on all processors.
-
-    Transforms are too small to share one between threads, and two of them side by side take the time of one.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, *arguments))

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmkc.model.guarded.noise import Whitened
-from rtmkc.model.guarded.plane import Plane, Spectrum, in_threads
+from rtmkc.model.guarded.plane import Plane, Spectrum
+from rtmkc.model.threads import in_threads
 
 Floats = NDArray[np.floating]
 

@@ -67,22 +67,29 @@ def hot_chance(strength: float, hot: HotCells, seen: np.ndarray, expected: np.nd
     >>> hot_chance(2.0, HotCells(0.01, 10.0, 1.0), np.array([0.0, 8.0]), np.array([0.5, 0.5])).round(3)
     array([0.003, 0.964])
     """
+    rate = hot.strength / hot.lift
+    fewer, fewer_hot = np.log(strength / (strength + expected)), np.log(rate / (rate + expected))
+    return _chance(strength, hot, seen, fewer, fewer_hot)
+
+
+def _chance(
+    strength: float, hot: HotCells, seen: np.ndarray, fewer: np.ndarray, fewer_hot: np.ndarray
+) -> np.ndarray:
+    """The chance from ``log(rate / (rate + expected))`` of both kinds, which is most of the work."""
     other, rate = hot.strength, hot.strength / hot.lift
-    odds = (
-        float(logit(hot.share))
-        + other * np.log(rate / (rate + expected))
-        - strength * np.log(strength / (strength + expected))
-    )
+    odds = other * fewer_hot
+    odds -= strength * fewer
+    odds += float(logit(hot.share))
     some = np.flatnonzero(seen)
-    number, mean = seen[some], expected[some]
+    number = seen[some]
     odds[some] += (
         gammaln(other + number)
         - gammaln(other)
         - gammaln(strength + number)
         + gammaln(strength)
-        + number * np.log((strength + mean) / (rate + mean))
+        + number * (fewer_hot[some] - fewer[some] + np.log(strength / rate))
     )
-    return np.asarray(expit(odds))
+    return np.asarray(expit(odds, out=odds))
 
 
 def cell_multiplier(
@@ -116,24 +123,26 @@ def differentiate(
     other, rate = hot.strength, hot.strength / hot.lift
     per_hot = 1.0 / (rate + expected)
     lifted = (other + seen) * per_hot
-    chance = hot_chance(strength, hot, seen, expected)
+    fewer, fewer_hot = np.log(strength * per), np.log(rate * per_hot)
+    chance = _chance(strength, hot, seen, fewer, fewer_hot)
     # d value = chance' (lifted - ordinary), with chance' = chance (1 - chance) d odds
-    gap = lifted - ordinary
-    turn = gap * chance * (1.0 - chance)
-    closer = np.log(per_hot / per)
-    odds_by_strength = ordinary - 1.0 - np.log(strength * per)
-    odds_by_other = np.log(rate * per_hot)
-    odds_by_seen = closer.copy()
+    gap, rest = lifted - ordinary, 1.0 - chance
+    turn = gap * chance * rest
+    odds_by_strength = ordinary - 1.0 - fewer
+    odds_by_other = fewer_hot
+    odds_by_seen = fewer_hot - fewer + np.log(strength / rate)
     some = np.flatnonzero(seen)
     of_ordinary, of_hot = digamma(strength + seen[some]), digamma(other + seen[some])
     odds_by_strength[some] += digamma(strength) - of_ordinary
     odds_by_other[some] += of_hot - digamma(other)
     odds_by_seen[some] += of_hot - of_ordinary
-    by_rate = -chance * lifted * per_hot + turn * (hot.lift - lifted)
+    rest_per, chance_per = rest * per, chance * per_hot
+    lifted_per = chance_per * lifted
+    by_rate = rate * (turn * (hot.lift - lifted) - lifted_per)
     return Multiplier(
         ordinary + chance * gap,
-        -(1.0 - chance) * ordinary * per - chance * lifted * per_hot - turn * gap,
-        (1.0 - chance) * per + chance * per_hot + turn * odds_by_seen,
-        (1.0 - chance) * (1.0 - ordinary) * per + turn * odds_by_strength,
-        (turn, -rate * by_rate, rate * by_rate + other * (chance * per_hot + turn * odds_by_other)),
+        -rest_per * ordinary - lifted_per - turn * gap,
+        rest_per + chance_per + turn * odds_by_seen,
+        rest_per * (1.0 - ordinary) + turn * odds_by_strength,
+        (turn, -by_rate, by_rate + other * (chance_per + turn * odds_by_other)),
     )

@@ -19,6 +19,7 @@ from rtmkc.model.history.ages import Lesson, Lessons, Past
 from rtmkc.model.history.cells import HotCells, Multiplier, differentiate
 from rtmkc.model.history.intervals import Rates, fit_drift, rates_of
 from rtmkc.model.history.kernels import smooth
+from rtmkc.model.threads import in_threads, inner
 from rtmkc.raster.grid import Grid
 
 WIDTHS_M = (500.0, 125.0)
@@ -213,17 +214,17 @@ class Learner:
         for scale in reversed(range(len(multipliers))):
             multiplier = multipliers[scale]
             through = slope * surfaces[scale]
-            by_strength.append(parameters.strengths[scale] * float(through @ multiplier.by_strength))
-            by_hot += [float(through @ one) for one in multiplier.by_hot]
+            by_strength.append(parameters.strengths[scale] * inner(through, multiplier.by_strength))
+            by_hot += [inner(through, one) for one in multiplier.by_hot]
             if aged is not None:
-                by_decay += float((through * multiplier.by_seen) @ self.scales.under(scale, aged))
+                by_decay += inner(through * multiplier.by_seen, self.scales.under(scale, aged))
             slope = slope * multiplier.value + self.scales.under(scale, through * multiplier.by_expected)
         base, _ = self.scales.tempered(parameters.tempering)
         total = float(surfaces[0].sum())
         rate = self.scales.log_rate
-        by_tempering = total * float((slope * base) @ (rate - float(base @ rate)))
+        by_tempering = total * inner(slope * base, rate - inner(base, rate))
         if aged is not None:
-            by_decay += float(slope @ base) * float(aged.sum())
+            by_decay += inner(slope, base) * float(aged.sum())
         by_age = [] if aged is None else [by_decay]
         return np.array([by_tempering, *reversed(by_strength), *by_age, *by_hot])
 
@@ -232,6 +233,7 @@ class Trial:
     """How well parameters predict the futures of lessons."""
 
     def __init__(self, scales: Scales, lessons: Sequence[Lesson]) -> None:
+        self._scales = scales
         self.lessons = [lesson for lesson in lessons if lesson.past.total > 0 and lesson.future.sum() > 0]
         self.learners = [Learner(scales, lesson.past) for lesson in self.lessons]
         self._hits = [np.flatnonzero(lesson.future) for lesson in self.lessons]
@@ -244,17 +246,22 @@ class Trial:
         self, parameters: Parameters, *, with_gradient: bool = True
     ) -> tuple[float, np.ndarray]:
         """Return the log likelihood and its derivatives by `Parameters.values`."""
-        value, gradient = 0.0, np.zeros(len(parameters.values))
-        for lesson, learner, hit in zip(self.lessons, self.learners, self._hits, strict=True):
+
+        def of_one(lesson: Lesson, learner: Learner, hit: np.ndarray) -> tuple[float, np.ndarray]:
             surfaces, multipliers = learner.stages(parameters)
             found, total = surfaces[-1], float(surfaces[-1].sum())
             future = lesson.future[hit]
-            value += float(future @ np.log(found[hit] / total))
-            if with_gradient:
-                slope = np.full(found.size, -float(future.sum()) / total)
-                slope[hit] += future / found[hit]
-                gradient += learner.gradient(parameters, surfaces, multipliers, slope)
-        return value, gradient
+            value = inner(future.astype(float), np.log(found[hit] / total))
+            if not with_gradient:
+                return value, np.zeros(len(parameters.values))
+            slope = np.full(found.size, -float(future.sum()) / total)
+            slope[hit] += future / found[hit]
+            return value, learner.gradient(parameters, surfaces, multipliers, slope)
+
+        self._scales.tempered(parameters.tempering)  # all lessons share it: once, before there are threads
+        each = in_threads(of_one, self.lessons, self.learners, self._hits)
+        none = np.zeros(len(parameters.values))
+        return sum(value for value, _ in each), sum((gradient for _, gradient in each), start=none)
 
     def rates(self, parameters: Parameters) -> list[tuple[Rates, np.ndarray]]:
         """Return what each past says of the rates of its future, and that future."""

@@ -141,20 +141,29 @@ def _quantile(rates: Rates, level: float) -> np.ndarray:
         large = shape > LARGE_SHAPE
         return np.where(large, poisson.ppf(level, mean), nbinom.ppf(level, shape, shape / (shape + mean)))
 
-    def reached(counts: np.ndarray) -> np.ndarray:
-        large = rates.shapes > LARGE_SHAPE
-        chance = rates.shapes / (rates.shapes + rates.means)
-        each = np.where(large, poisson.cdf(counts, rates.means), nbinom.cdf(counts, rates.shapes, chance))
-        return np.asarray((rates.chances * each).sum(axis=0) >= level)
+    def reached(counts: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        chances, means, shapes = (kinds[:, cells] for kinds in (rates.chances, rates.means, rates.shapes))
+        each = np.where(
+            shapes > LARGE_SHAPE,
+            poisson.cdf(counts, means),
+            nbinom.cdf(counts, shapes, shapes / (shapes + means)),
+        )
+        return np.asarray((chances * each).sum(axis=0) >= level)
 
-    quantiles = np.stack([single(*kind) for kind in zip(rates.means, rates.shapes, strict=True)])
+    quantile = np.zeros(rates.means.shape[1])
+    every = np.arange(quantile.size)
+    # Of most cells it is 0, which one look at the chance of nothing tells.
+    cells = every[~reached(np.zeros(quantile.size), every)]
+    kinds = zip(rates.means[:, cells], rates.shapes[:, cells], strict=True)
+    quantiles = np.stack([single(*kind) for kind in kinds])
     low, high = quantiles.min(axis=0), quantiles.max(axis=0)
     # The quantile of a mixture lies between those of its kinds.
     while np.any(low < high):
         middle = np.floor((low + high) / 2)
-        enough = reached(middle)
+        enough = reached(middle, cells)
         low, high = np.where(enough | (low == high), low, middle + 1), np.where(enough, middle, high)
-    return low
+    quantile[cells] = low
+    return quantile
 
 
 def _log_probability(counts: np.ndarray, mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
