@@ -1,5 +1,12 @@
 """What test files share: terrains made by hand, of which every number is known and nothing is fitted."""
 
+import os
+
+# Systems of a dozen equations gain nothing from threads of the linear algebra, and on a loaded machine these wait for
+# each other longer than they work. Set before numpy is imported; processes that tests start have it too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,11 +16,14 @@ import pandas as pd
 import pytest
 import shapely
 
+from rtmkc.datasets import sample_path
+from rtmkc.errors import DataWarning
 from rtmkc.model.facts import CANNOT_KNOW
-from rtmkc.model.terrain import RiskTerrain
+from rtmkc.model.terrain import RiskTerrain, assess
 from rtmkc.model.weights import COLUMNS as WEIGHT_COLUMNS
 from rtmkc.model.why import GUARDED_INTERVAL
 from rtmkc.raster.grid import Grid, StudyArea
+from rtmkc.workflow.study import Study
 
 WEST, SOUTH = 362_000.0, 4_326_000.0
 CURVE_COLUMNS = [
@@ -203,6 +213,15 @@ def _facts(grid: Grid, counts: np.ndarray, factors: Sequence[str], method: str) 
 @pytest.fixture(scope="session", autouse=True)
 def _headless() -> None:
     mpl.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def sample_terrain() -> RiskTerrain:
+    """The terrain of the sample, by the classic procedure, which is quicker."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # rows without a place
+        study = Study.from_file(sample_path("study.toml"))
+        return assess(study.grid(), study.risk_factors(), study.read("incidents"), method="classic")
 
 
 @pytest.fixture(scope="session")

@@ -76,9 +76,9 @@ def outcome(case, **more):
 
 
 def test_equals_the_best_of_all_subsets():
-    """On 400 random cases with all rules the set is allowed and none is worth more; errors come where none is allowed."""
+    """On 200 random cases with all rules the set is allowed and none is worth more; errors come where none is allowed."""
     impossible = 0
-    for seed in range(400):
+    for seed in range(200):
         case = random_case(seed)
         found, best = outcome(case), best_by_hand(case)
         assert (found is None) == (best is None), seed
@@ -90,7 +90,7 @@ def test_equals_the_best_of_all_subsets():
         assert (found.gap, found.status, found.bound) == (0.0, "proved", found.value)
         assert found.value == pytest.approx(case["values"][found.chosen].sum(), abs=1e-9)
         assert (np.diff(case["values"][found.chosen]) <= 0).all()
-    assert 50 < impossible < 200
+    assert 25 < impossible < 100
 
 
 def part_of(case, inside):
@@ -115,40 +115,43 @@ def part_of(case, inside):
     )
 
 
-@pytest.mark.parametrize("by_district", [False, True])
-def test_bound_over_all_windows_holds(by_district):
-    """With some windows kept from it, the bound is never below the true optimum of all, and a proof is never wrong."""
-    proved, open_, sharper = 0, 0, 0
+def test_bound_over_all_windows_holds():
+    """With some windows kept from it, the bound is never below the true optimum of all, and a proof is never wrong;
+    what is known of each district sharpens the bound of all districts together.
+    """
+    proved, open_, sharper = np.zeros(2, dtype=int), np.zeros(2, dtype=int), 0
     for seed in range(1000, 1200):
         whole = random_case(seed, n_windows=9)
         best = best_by_hand(whole)
         inside = np.sort(np.argsort(-whole["values"], kind="stable")[: 5 + seed % 4])
         outside = np.setdiff1d(np.arange(9), inside)
         cheapest = whole["costs"][outside].min()
-        upper = worth = whole["values"][outside].max()
-        if by_district:
-            districts = {q.where: q.windows for q in whole["quotas"] if "district" in q.where}
-            rest = np.setdiff1d(outside, np.concatenate([[], *districts.values()]))
-            upper = {
-                where: max(whole["values"][np.intersect1d(own, outside).astype(int)], default=-math.inf)
-                for where, own in {**districts, "": rest}.items()
-            }
-        found = outcome(part_of(whole, inside), upper_outside=upper, cheapest_outside=cheapest)
-        if found is None:
+        worth = whole["values"][outside].max()
+        districts = {q.where: q.windows for q in whole["quotas"] if "district" in q.where}
+        rest = np.setdiff1d(outside, np.concatenate([[], *districts.values()]))
+        by_district = {
+            where: max(whole["values"][np.intersect1d(own, outside).astype(int)], default=-math.inf)
+            for where, own in {**districts, "": rest}.items()
+        }
+        part = part_of(whole, inside)
+        both = [outcome(part, upper_outside=u, cheapest_outside=cheapest) for u in (worth, by_district)]
+        assert (both[0] is None) == (both[1] is None)
+        if both[0] is None:
             continue
-        assert found.bound_of_all >= best - 1e-9, seed
-        plain = outcome(part_of(whole, inside), upper_outside=worth, cheapest_outside=cheapest)
-        assert found.bound_of_all <= plain.bound_of_all + 1e-9
-        sharper += found.bound_of_all < plain.bound_of_all - 1e-9
-        if found.is_best_of_all:
-            proved += 1
-            assert found.value == pytest.approx(best, abs=1e-9), seed
-        else:
-            open_ += 1
-            assert "other corridors" in found.statement or found.value <= 0
-    assert proved > 30
-    assert open_ > 10
-    assert (sharper > 5) is by_district
+        plain, divided = both
+        assert divided.bound_of_all <= plain.bound_of_all + 1e-9
+        sharper += divided.bound_of_all < plain.bound_of_all - 1e-9
+        for way, found in enumerate(both):
+            assert found.bound_of_all >= best - 1e-9, seed
+            proved[way] += found.is_best_of_all
+            open_[way] += not found.is_best_of_all
+            if found.is_best_of_all:
+                assert found.value == pytest.approx(best, abs=1e-9), seed
+            else:
+                assert "other corridors" in found.statement or found.value <= 0
+    assert (proved > 30).all()
+    assert (open_ > 10).all()
+    assert sharper > 5
 
 
 def test_bound_without_quotas_is_that_of_the_formula():
@@ -506,7 +509,7 @@ def test_progress_is_told():
 def test_out_of_time_still_gives_a_set_and_an_honest_gap():
     """Stopped at once, the set is no worse than one after the other, and the bound is not below the optimum."""
     random = np.random.default_rng(0)
-    n = 100
+    n = 70
     members = [np.array([i]) for i in range(n)]
     pairs = np.array([pair for pair in itertools.combinations(range(n), 2) if random.random() < 0.5])
     values = random.uniform(1, 2, n)

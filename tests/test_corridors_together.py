@@ -62,7 +62,8 @@ def all_paths(streets, shortest, longest, max_turns):
     length = streets.length.to_numpy()
     found = []
     for begin, end in itertools.combinations(corners, 2):
-        for nodes in nx.all_simple_paths(graph, begin, end):
+        # a block is 80 m or longer
+        for nodes in nx.all_simple_paths(graph, begin, end, cutoff=int(longest / 80)):
             edges = [graph.edges[pair] for pair in itertools.pairwise(nodes)]
             names, rows = [edge["name"] for edge in edges], [edge["row"] for edge in edges]
             turns = sum(one != other for one, other in itertools.pairwise(names))

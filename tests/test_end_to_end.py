@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import geopandas as gpd
@@ -35,7 +36,7 @@ main()
 """
 
 
-def call(*arguments, cwd, program=("-m", "rtmkc.cli")):
+def call(*arguments, cwd, program=("-m", "rtmkc.cli"), **environment):
     """Run the command in a process of its own, with the clock of its files fixed."""
     return subprocess.run(
         [sys.executable, *program, *map(str, arguments)],
@@ -43,7 +44,7 @@ def call(*arguments, cwd, program=("-m", "rtmkc.cli")):
         text=True,
         encoding="utf-8",
         cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", "SOURCE_DATE_EPOCH": "1700000000"},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", "SOURCE_DATE_EPOCH": "1700000000", **environment},
         timeout=120,
         check=False,
     )
@@ -55,19 +56,28 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def demo(folder):
-    """The demo with its results as JSON."""
-    done = call("demo", "-o", "first", "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return done
+def both(folder):
+    """Two demos at the same time, with as many threads of the linear algebra as one and two."""
+    with ThreadPoolExecutor(2) as pool:
+        demo = pool.submit(call, "demo", "-o", "first", "--json", cwd=folder, OPENBLAS_NUM_THREADS="2")
+        again = pool.submit(
+            call, "demo", "-o", "sub/second", "--quiet", cwd=folder, program=("-c", WITHOUT_NETWORK)
+        )
+    return demo.result(), again.result()
 
 
 @pytest.fixture(scope="module")
-def again(folder):
+def demo(both):
+    """The demo with its results as JSON."""
+    assert both[0].returncode == 0, both[0].stderr
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def again(both):
     """The demo once more, quiet, without a network, with its results in words."""
-    done = call("demo", "-o", "sub/second", "--quiet", cwd=folder, program=("-c", WITHOUT_NETWORK))
-    assert done.returncode == 0, done.stderr
-    return done
+    assert both[1].returncode == 0, both[1].stderr
+    return both[1]
 
 
 @pytest.fixture(scope="module")

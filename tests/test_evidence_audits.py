@@ -146,7 +146,8 @@ def test_every_grid_has_its_row(city, audit):
 
 def test_a_grid_that_is_too_fine_is_left_out_and_said():
     """Above max_cells the half cell is not fitted; if the grid itself is above, nothing is."""
-    small = rtm.simulate_city(n_rows=20, n_columns=20, n_factors=3, n_incidents=300, random_state=3)
+    one = {"n_factors": 1, "active": {0: ("proximity", 2, 3.0)}}
+    small = rtm.simulate_city(n_rows=20, n_columns=20, **one, n_incidents=300, random_state=3)
     given = (small.grid, small.risk_factors(), small.incidents)
     few = {"method": "classic", "allow_later_factors": True}
     audit = audit_grid(*given, max_cells=1000, **few)

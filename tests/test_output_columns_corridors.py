@@ -29,14 +29,13 @@ def header_of(path):
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory):
+def plan(sample_terrain, tmp_path_factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # rows without a place
         study = Study.from_file(rtm.sample_path("study.toml"))
-        incidents, factors = study.read("incidents"), study.risk_factors()
-        terrain = rtm.assess(study.grid(), factors, incidents, method="classic")
+        factors = study.risk_factors()
         return rtm.plan_corridors(
-            terrain,
+            sample_terrain,
             study.read("streets"),
             tmp_path_factory.mktemp("plan") / "plan",
             factors={factor.name: factor for factor in factors},

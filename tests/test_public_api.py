@@ -67,14 +67,17 @@ def test_importing_loads_nothing_heavy():
 
 
 def test_the_first_fit_is_imported_in_two_seconds():
-    """What a first fit needs is imported in less than 2 s of processor time, the best of three, without the plotting."""
+    """What a first fit needs is imported in less than 2 s of processor time, the best of at most three, without the plotting."""
     code = (
         "import json, sys, time; start = time.process_time(); from rtmkc import Grid, RiskFactor, RiskForecast, "
         "RiskTerrainModel; took = time.process_time() - start; print(json.dumps([took, sorted(sys.modules)]))"
     )
-    runs = [in_a_process(code) for _ in range(3)]
-    assert min(took for took, _ in runs) < 2.0
-    assert "matplotlib" not in runs[0][1]
+    for _ in range(3):
+        took, modules = in_a_process(code)
+        if took < 2.0:
+            break
+    assert took < 2.0
+    assert "matplotlib" not in modules
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -266,7 +266,7 @@ def test_the_world_is_that_of_the_published_error_rates():
     found = {}
     for variance in (0.0, 1.0):
         found[variance] = 0
-        for seed in range(40):
+        for seed in range(25):
             city = simulate_city(
                 active="null",
                 noise_variance=variance,
@@ -283,5 +283,5 @@ def test_the_world_is_that_of_the_published_error_rates():
                 special.xlogy(within, within / cells / mean) + special.xlogy(without, without / rest / mean)
             )
             found[variance] += bool(np.any((ratio > math.log(len(counts))) & (within / cells > mean)))
-    assert found[0.0] <= 8
-    assert found[1.0] >= 28
+    assert found[0.0] <= 5
+    assert found[1.0] >= 18
