@@ -39,8 +39,10 @@ def cases(city: str, results: Results, *, quick: bool = False) -> Iterator[Case]
 
     yield Case(written, "city:write_city", {"name": city, "shape": CITIES[city]})
     if not large:
-        yield case("compile path", "paths:ours", arguments={"repeats": 1}, cold=True)
-        yield case("compile search", "bic_search:ours", arguments={"repeats": 1, "family": "nb1"}, cold=True)
+        yield case("compile", "compiling:seconds", cold=True)
+    # Twice: the first may still have to compile, and what compiles needs more memory than what loads.
+    yield case("compiled before", "compiling:seconds")
+    yield case("load compiled", "compiling:seconds", after=(f"compiled before, {city}",))
 
     yield case("cv ours", "paths:ours", arguments={"repeats": repeats})
     yield case("cv ours, 1 thread", "paths:ours", arguments={"repeats": repeats, "n_threads": 1}, threads=1)

@@ -100,8 +100,8 @@ def path_rows(results: Results, city: str) -> list[Ratio]:
     early = results.found.get(f"cv ours, early stop, {city}", {})
     stopped = f"ours stops past the minimum, after {early.get('penalties')} penalties; glmnet goes on"
     two = judged(results, city, "ours-cv", "glmnet-cv")
-    rows = ratio(results, city, work, peer, "cv ours", "cv glmnet", **two)
-    rows += ratio(results, city, work, peer, "cv ours, 1 thread", "cv glmnet", **two)
+    rows = ratio(results, city, work, peer, "cv ours", "cv glmnet", **two, note=same_choice(results, city))
+    rows += ratio(results, city, f"{work}, one thread", peer, "cv ours, 1 thread", "cv glmnet", **two)
     rows += ratio(
         results, city, f"{work}, early stop", peer, "cv ours, early stop", "cv glmnet",
         **judged(results, city, "ours-cv-early", "glmnet-cv"), note=stopped,
@@ -130,6 +130,22 @@ def _of_fewer(results: Results, city: str) -> str:
     """Return the words for a trial run, in which glum is given some of the penalties only."""
     n = results.found.get(f"cv glum, {city}", {}).get("penalties", 100)
     return "" if n == 100 else f"; **a trial: glum was given {n} of the 100 penalties only**"
+
+
+def same_choice(results: Results, city: str) -> str:
+    """Return how far the held-out deviances of the two programs agree, and what they choose by them."""
+    means = results.found.get(f"judge, {city}", {}).get("cv_mean", {})
+    pair = [np.array(means.get(f"mean-{name}-cv", [])) for name in ("ours", "glmnet")]
+    if pair[0].size == 0 or pair[0].size != pair[1].size:
+        return ""
+    apart = float(np.abs(pair[0] / pair[1] - 1).max())
+    best = [int(np.argmin(one)) + 1 for one in pair]
+    chosen = (
+        f"both choose penalty {best[0]}"
+        if best[0] == best[1]
+        else f"ours chooses penalty {best[0]}, glmnet {best[1]}"
+    )
+    return f"held-out deviances agree to {apart:.0e}; {chosen} of {pair[0].size}"
 
 
 def ridge_rows(results: Results, city: str) -> list[Ratio]:
@@ -190,7 +206,11 @@ def score_rows(results: Results, city: str) -> list[Ratio]:
         pair = [results.found.get(f"{name} {who}, {city}") for who in ("ours", "numpy")]
         if pair[0] and pair[1]:
             low = pair[0]["sum"] / pair[1]["sum"] - 1
-            note = "the peer's 0/1 columns are in memory already; difference: the sum of all scores"
+            held = [f"{one['before_gb']:.2f}" for one in pair if one]
+            note = (
+                "the peer's 0/1 columns are in memory already; difference: the sum of all scores; before the work the processes held "
+                f"{' and '.join(held)} GB, imports and data"
+            )
             rows += ratio(
                 results,
                 city,
