@@ -35,6 +35,8 @@ _HOME = {
     "Inference": "rtmkc.model.inference.options",
     "stability": "rtmkc.model.inference.reselection",
     "assess": "rtmkc.model.terrain",
+    "estimate_cost": "rtmkc.model.cost",
+    "Cost": "rtmkc.model.cost",
     "load": "rtmkc.model.saving",
     "find_hotspots": "rtmkc.places.hotspots",
     "join_areas": "rtmkc.places.joins",

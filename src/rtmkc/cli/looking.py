@@ -51,7 +51,8 @@ def check(study: str, output: str | None, data: str | None, overwrite: bool, as_
         write_card(output, card.title, card.layers, overwrite=overwrite)
         say(f"card of {len(card.layers)} layers written to {output}")
     if as_json:
-        print_json({"title": card.title, "layers": card.layers})
+        cost = None if card.cost is None else card.cost.record()
+        print_json({"title": card.title, "layers": card.layers, "cost": cost})
     elif not output:
         import pandas as pd
 
@@ -61,6 +62,8 @@ def check(study: str, output: str | None, data: str | None, overwrite: bool, as_
         for layer in card.layers:
             for line in layer["look_at"]:
                 click.echo(f"  {one_line(layer['name'])}: {one_line(line)}")
+        if card.cost is not None:
+            click.echo(f"A run will take: {card.cost.statement}.")
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """The fixed blocks of cells that every sum runs over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -176,24 +176,43 @@ class MemoryBlocks:
         InputError
             If lengths differ, a value cannot be used, or there are no incidents.
         """
-        counts, offset, weights = check_cells(design, counts, offset, weights)
-        folds, n_folds = check_folds(folds, counts.size)
-        switches = Switches.of(design.tables)
+        blocks = tuple(
+            cut_blocks(design, counts, offset=offset, weights=weights, folds=folds, n_threads=n_threads)
+        )
+        return cls(blocks, len(blocks[0].totals) - 1)
 
-        def make(begin: int) -> Block:
-            cells = slice(begin, begin + BLOCK_CELLS)
-            return make_block(
-                [codes[cells] for codes in design.codes],
-                switches,
-                counts[cells],
-                offset=None if offset is None else offset[cells],
-                weights=None if weights is None else weights[cells],
-                folds=folds[cells] if n_folds else None,
-                n_folds=n_folds,
-            )
 
-        with ThreadPoolExecutor(max(n_threads, 1)) as pool:
-            return cls(tuple(pool.map(make, range(0, counts.size, BLOCK_CELLS))), n_folds)
+def cut_blocks(
+    design: Design,
+    counts: ArrayLike,
+    *,
+    offset: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    folds: ArrayLike | None = None,
+    n_threads: int = 1,
+) -> Iterator[Block]:
+    """Give one block after the other, a few at a time; parameters and errors as in `MemoryBlocks.build`."""
+    counts, offset, weights = check_cells(design, counts, offset, weights)
+    folds, n_folds = check_folds(folds, counts.size)
+    switches = Switches.of(design.tables)
+
+    def make(begin: int) -> Block:
+        cells = slice(begin, begin + BLOCK_CELLS)
+        return make_block(
+            [codes[cells] for codes in design.codes],
+            switches,
+            counts[cells],
+            offset=None if offset is None else offset[cells],
+            weights=None if weights is None else weights[cells],
+            folds=folds[cells] if n_folds else None,
+            n_folds=n_folds,
+        )
+
+    begins = range(0, counts.size, BLOCK_CELLS)
+    at_once = 4 * max(n_threads, 1)
+    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
+        for first in range(0, len(begins), at_once):
+            yield from pool.map(make, begins[first : first + at_once])
 
 
 def make_block(

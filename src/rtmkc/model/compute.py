@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rtmkc.engine.blocks import Block, BlockSource, Design, MemoryBlocks
-from rtmkc.engine.path import PathFit, fit_path
+from rtmkc.engine.blocks import Block, BlockSource, Design, MemoryBlocks, cut_blocks
+from rtmkc.engine.path import PathFit, fit_path_on
+from rtmkc.engine.workers import Workers
 from rtmkc.errors import InputError, OutputError
 
 CONNECT_SECONDS = 20
@@ -49,23 +50,17 @@ class Compute:
         **options: Any,
     ) -> PathFit:
         """Fit a path as `rtmkc.engine.path.fit_path` does."""
-        if self.executor is None and self.store is None:
-            return fit_path(
-                design, counts, offset=offset, folds=folds, n_threads=os.cpu_count() or 1, **options
-            )
-        from rtmkc.engine.path import fit_path_on
-
+        workers = Workers(os.cpu_count() or 1, self.executor)
         with self._blocks(design, counts, offset, folds) as source:
-            return fit_path_on(
-                design.tables, source, n_threads=os.cpu_count() or 1, executor=self.executor, **options
-            )
+            return fit_path_on(source, design.tables, workers=workers, **options)
 
     @contextmanager
     def _blocks(
         self, design: Design, counts: ArrayLike, offset: ArrayLike | None, folds: ArrayLike | None
     ) -> Iterator[BlockSource]:
         if self.executor is None and self.store is None:
-            yield MemoryBlocks.build(design, counts, offset=offset, folds=folds)
+            threads = os.cpu_count() or 1
+            yield MemoryBlocks.build(design, counts, offset=offset, folds=folds, n_threads=threads)
             return
         try:
             if self.store is not None:
@@ -116,8 +111,6 @@ class FileBlocks:
         OutputError
             If the folder cannot be written, or is full.
         """
-        from rtmkc.engine.blocks import cut_blocks
-
         ends, n_folds = [0], 0
         try:
             with open(folder / BLOCKS, "wb") as file:

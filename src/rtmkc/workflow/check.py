@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from rtmkc.errors import InputError, RtmkcWarning
+from rtmkc.errors import InputError, RtmkcError, RtmkcWarning
 from rtmkc.inputs.dominant import dominant_places
 from rtmkc.inputs.kansas_city.factors import kc_factors
 from rtmkc.inputs.layers import Layer
 from rtmkc.inputs.rasters import is_raster
 from rtmkc.inputs.selection import repeated
+from rtmkc.model.cost import Cost
 from rtmkc.raster.area import StudyArea
 from rtmkc.storage import created_at
 from rtmkc.workflow.inspect import Finding, inspect_file, kind_of, located
@@ -40,10 +41,13 @@ class DataCard:
     layers : list of dict
         One for each layer, ready for JSON: name, role, file, features, ledger, located, dates, repeats,
         dominant places, outside, unmapped types, personal columns, provenance, notes.
+    cost : Cost or None
+        What a run of the study will take; None for a file, or where the layers do not say.
     """
 
     title: str
     layers: list[dict[str, Any]] = field(repr=False)
+    cost: Cost | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a layer: role, name, rows, used, located, first and last date, and what to look at."""
@@ -91,7 +95,7 @@ def check_data(source: str | Path, *, data: str | Path | None = None) -> DataCar
     path = Path(source)
     if path.suffix.lower() == ".toml":
         study = Study.from_file(path, data=data)
-        return DataCard(study.study.name, _of_study(study))
+        return DataCard(study.study.name, _of_study(study), _cost(study))
     cards = []
     for finding in inspect_file(path):
         if finding.layer is None:
@@ -102,6 +106,16 @@ def check_data(source: str | Path, *, data: str | Path | None = None) -> DataCar
             raise InputError(f"Invalid file {str(path)!r}. It cannot be checked: {finding.why}.")
         cards.append(_of_finding(finding))
     return DataCard(path.name, cards)
+
+
+def _cost(study: Study) -> Cost | None:
+    """What a run will take, if the grid can be laid; why not is on the card."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RtmkcWarning)
+            return study.cost(study.grid())
+    except RtmkcError:
+        return None
 
 
 def _of_finding(finding: Finding) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas as gpd
@@ -113,7 +115,7 @@ class _Surroundings:
     joins: dict[str, tuple[Layer, str | None]]
 
     @classmethod
-    def of(cls, study: Study, grid: Grid, factors: list[RiskFactor], compute: Compute) -> "_Surroundings":
+    def of(cls, study: Study, grid: Grid, compute: Compute) -> "_Surroundings":
         streets = study.read("streets")
         network = None
         if streets is not None and study.streets is not None:
@@ -122,7 +124,7 @@ class _Surroundings:
             )
         return cls(
             grid,
-            factors,
+            study.risk_factors(),
             compute,
             study.measured_exposure(),
             streets,
@@ -198,13 +200,19 @@ def run(
     say: Progress = progress or (lambda step, done, total: None)
     check_replaceable(Path(output), overwrite)
     previous = None if since is None else Previous.load(since)
-    with new_folder(output, overwrite=overwrite) as folder:
+    with new_folder(output, overwrite=overwrite) as folder, ExitStack() as cleanup:
         say("reading", 0, 1)
         grid = study.grid()
         if previous is not None:
             previous.check_grid(grid)
-        shared = _Surroundings.of(study, grid, study.risk_factors(), Compute(executor, store))
+        cost = study.cost(grid)
+        cost.check()
+        if store is None and cost.place == "files":
+            beside = TemporaryDirectory(prefix=".rtmkc-store-", dir=folder.parent, ignore_cleanup_errors=True)
+            store = cleanup.enter_context(beside)
+        shared = _Surroundings.of(study, grid, Compute(executor, store))
         say("reading", 1, 1)
+        say(cost.statement, 1, 1)
         slices: dict[str, Results] = {}
         for one in study.slices:
             (folder / "slices" / one.name).mkdir(parents=True)

@@ -11,6 +11,7 @@ from rtmkc.checks import check_count, check_share, check_unique
 from rtmkc.errors import InputError, StudyError
 from rtmkc.inputs.dates import parse_hours, parse_weekdays
 from rtmkc.inputs.layers import Layer, read_layer
+from rtmkc.model.cost import Cost, estimate_cost
 from rtmkc.places.corridors.wishes import Wish
 from rtmkc.raster.area import StudyArea
 from rtmkc.raster.exposure import Exposure
@@ -252,6 +253,20 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         measure = spec.block_length is None and spec.cell_size is None
         streets = self.read("streets") if measure else None
         return Grid.cover(area, block_length=spec.block_length, cell_size=spec.cell_size, streets=streets)
+
+    def cost(self, grid: Grid) -> Cost:
+        """Estimate what a run will take; no layer is read."""
+        factors = [
+            RiskFactor(
+                spec.name,
+                spec.paths()[0],
+                kind=spec.kind,
+                max_influence=spec.max_influence,
+                increment=spec.increment,
+            )
+            for spec in self.factors
+        ]
+        return estimate_cost(grid, factors, method=self.model.method, work="run")
 
     def risk_factors(self) -> list[RiskFactor]:
         """Read the layers of all factors; a file that several of them are parts of is read once."""
