@@ -50,15 +50,16 @@ class Shapes:
     def of(cls, geometries: object) -> "Shapes":
         """Take geometries apart: points, lines, polygons, multi and collections of them, in their order."""
         parts = np.asarray(geometries, dtype=object)
-        while (shapely.get_type_id(parts) > 3).any():
+        forms = shapely.get_type_id(parts)
+        while (forms > 3).any():
             parts = shapely.get_parts(parts)
-        parts = parts[~(shapely.is_missing(parts) | shapely.is_empty(parts))]
-        dimensions = shapely.get_dimensions(parts)
-        points = np.ascontiguousarray(shapely.get_coordinates(parts[dimensions == 0]))
+            forms = shapely.get_type_id(parts)
+        points = shapely.get_coordinates(parts[forms == 0])
         first, counts = merge_points(points.view(np.int64))
-        lines = parts[dimensions == 1]
+        lines = parts[(forms == 1) | (forms == 2)]
         segments, _ = _segments(lines, np.zeros(len(lines), dtype=np.int64))
-        polygons = parts[dimensions == 2]
+        polygons = parts[forms == 3]
+        polygons = polygons[~shapely.is_empty(polygons)]
         rings, polygon = shapely.get_rings(polygons, return_index=True)
         # The rings of a polygon are its outer one, then its holes.
         outer = np.diff(polygon, prepend=-1) > 0
