@@ -35,7 +35,7 @@ def problem():
 
 def fit(compute, problem, **options):
     design, counts, offset, folds = problem
-    return compute.fit_path(design, counts, offset=offset, folds=folds, lower=0.0, n_lambdas=30, **options)
+    return compute.fit_path(design, counts, offset=offset, folds=folds, lower=0.0, n_lambdas=10, **options)
 
 
 def assert_same_bits(one, other):
@@ -110,24 +110,21 @@ def test_a_worker_killed_in_the_middle_changes_nothing(problem, in_memory, clien
 
 def test_models_fitted_by_workers_are_the_same(client, tmp_path):
     """Weights and forecast of a simulated city, fitted over a cluster with a store, equal those in memory to the bit."""
-    city = rtm.simulate_city(n_rows=30, n_columns=30, n_incidents=500, random_state=2)
-    factors = city.risk_factors()
-    alone = rtm.assess(city.grid, factors, city.incidents, allow_later_factors=True)
-    spread = rtm.assess(
-        city.grid,
-        factors,
-        city.incidents,
-        allow_later_factors=True,
-        executor=client.get_executor(),
-        store=tmp_path,
-    )
-    assert spread.weights.equals(alone.weights)
-    assert spread.cells.equals(alone.cells)
+    city = rtm.simulate_city(n_rows=30, n_columns=30, n_incidents=500, n_factors=3, random_state=2)
+    given = city.grid, city.risk_factors(), city.incidents
+    spread = {"allow_later_factors": True, "executor": client.get_executor(), "store": tmp_path}
+    why = rtm.RiskTerrainModel("classic", n_lambdas=8, shift_test=False)
+    alone = why.fit(*given, allow_later_factors=True).weights_
+    assert len(why.flags_.columns)
+    assert why.fit(*given, **spread).weights_.equals(alone)
+    where = rtm.RiskForecast(n_lambdas=4)
+    expected = where.fit(*given, allow_later_factors=True).expected_
+    np.testing.assert_array_equal(where.fit(*given, **spread).expected_, expected)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".npy"}
 
 
 def test_a_store_that_workers_cannot_see_is_said(problem, tmp_path):
     """A worker without the files says that the store must be on storage that all workers see."""
-    design, counts, offset, folds = problem
     gone = FileBlocks(tmp_path / "elsewhere" / "blocks", 3, 5)
     with pytest.raises(InputError, match="storage that all workers see"):
         gone.load(0)
