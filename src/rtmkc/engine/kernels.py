@@ -124,6 +124,7 @@ def _power_of_two_series(degree: int) -> list[float]:
 
 LOG2_E = math.log2(math.e)
 _SERIES = _power_of_two_series(10)
+_FALLING_SERIES = tuple(_SERIES[::-1])
 # Adding 1.5 * 2**52 leaves the nearest integer in the low bits of a double.
 _ROUNDER = 6755399441055744.0
 _LARGEST_POWER = 1000.0
@@ -381,37 +382,52 @@ def add_rows(total: Any, rows: Any, values: Any) -> None:
 
 @_compile
 def _tile_means(
-    begin: Any, last: Any, switch: Any, start: int, end: int, contribution: Any, intercept: float,
-    exposure: Any, fold: Any, left_out: int, change: Any, mean: Any,
+    begin: Any, last: Any, switch: Any, contribution: Any, intercept: float, exposure: Any, fold: Any,
+    left_out: int, power: Any, mean: Any, mean_bits: Any,
 ) -> None:  # fmt: skip
-    """Fill the means of a tile's rows, 0 in the fold left out; and clear the changes."""
-    for run in range(start, end):
+    """Fill the means of a tile's rows, 0 in the fold left out; `power` is zero before and after."""
+    for run in range(begin.size):
         value = contribution[switch[run]]
-        change[begin[run]] += value
-        change[int(last[run]) + 1] -= value
+        power[begin[run]] += value
+        power[int(last[run]) + 1] -= value
     running = intercept
     for row in range(fold.size):
-        running += change[row]
-        change[row] = 0.0
-        mean[row] = 0.0
-        if fold[row] != left_out:
-            mean[row] = 2.0 ** min(max(running, -_LARGEST_POWER), _LARGEST_POWER)
-            if exposure.size > 0:
-                mean[row] *= exposure[row]
-    change[fold.size] = 0.0
+        running += power[row]
+        power[row] = min(max(running, -_LARGEST_POWER), _LARGEST_POWER)
+    # The exponential of a sweep, in loops that the compiler makes vectors of.
+    for row in range(fold.size):
+        rest = power[row] - ((power[row] + _ROUNDER) - _ROUNDER)
+        series = 0.0
+        for coefficient in _FALLING_SERIES:
+            series = series * rest + coefficient
+        mean[row] = series
+        power[row] += _ROUNDER
+    bits = power.view(np.int64)
+    for row in range(fold.size):
+        mean_bits[row] += bits[row] << 52
+    for row in range(exposure.size):
+        mean[row] *= exposure[row]
+    for row in range(fold.size):
+        mean[row] = 0.0 if fold[row] == left_out else mean[row]
+    power[: fold.size + 1] = 0.0
 
 
 @_compile
 def _link(
-    rows: Any, shift: int, start: int, end: int, chosen: Any, switch: Any, head: Any, behind: Any
-) -> None:
-    """Link the chosen runs of a tile by the row they begin in, or (shift 1) the row behind their last."""
-    head[:] = -1
-    for run in range(end - 1, start - 1, -1):
-        if chosen[switch[run]] >= 0:
-            row = int(rows[run]) + shift
-            behind[run - start] = head[row]
-            head[row] = run - start
+    begin: Any, last: Any, switch: Any, chosen: Any, picked: Any, first_begin: Any, next_begin: Any,
+    first_end: Any, next_end: Any,
+) -> None:  # fmt: skip
+    """Pick a tile's runs of chosen switches; link them by the row they begin in, and by the row behind them."""
+    n_picked = 0
+    for run in range(begin.size):
+        picked[n_picked] = run
+        n_picked += chosen[switch[run]]
+    first_begin[:] = -1
+    first_end[:] = -1
+    for number in range(n_picked - 1, -1, -1):
+        row, behind = begin[picked[number]], int(last[picked[number]]) + 1
+        next_begin[number], first_begin[row] = first_begin[row], number
+        next_end[number], first_end[behind] = first_end[behind], number
 
 
 @_compile
@@ -422,49 +438,52 @@ def pair_block(
     """Add the means of one block, but for one fold, to every pair of switches that a cell has.
 
     A pair is added at (a, b) or at (b, a). `place` is the row of a switch in `pairs`, -1 if it is not
-    chosen; row 0 is the intercept, which every cell has. Cells with the same switches are added at once.
+    chosen; row 0 is the intercept, which every cell has. When a run ends, what it shared with each of those
+    still there is the prefix sum now less that when the later of the two began.
     """
-    n_longest = np.max(pointer[1:] - pointer[:-1])
-    next_begin, next_end = np.empty((2, n_longest), dtype=np.int64)
+    longest = np.max(pointer[1:] - pointer[:-1]) + 1
+    picked, next_begin, next_end = np.empty((3, longest), dtype=np.int64)
     first_begin, first_end = np.empty((2, TILE + 1), dtype=np.int64)
-    change, mean = np.zeros(TILE + 1), np.zeros(TILE)
-    present = np.zeros(pairs.shape[0], dtype=np.int64)
-    position = np.zeros(pairs.shape[0], dtype=np.int64)
+    power, mean = np.zeros(TILE + 1), np.zeros(TILE)
+    mean_bits = mean.view(np.int64)
+    chosen = (place >= 0).astype(np.int64)
+    size = pairs.shape[0]
+    present, position = np.zeros((2, size), dtype=np.int64)
+    entered = np.zeros(size)
     for tile in range(pointer.size - 1):
         cells = slice(tile * TILE, min((tile + 1) * TILE, fold.size))
-        start, end = pointer[tile], pointer[tile + 1]
+        runs = slice(pointer[tile], pointer[tile + 1])
+        switches = switch[runs]
         _tile_means(
-            begin, last, switch, start, end, contribution, intercept,
-            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, change, mean,
+            begin[runs], last[runs], switches, contribution, intercept,
+            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, power, mean, mean_bits,
         )  # fmt: skip
-        _link(begin, 0, start, end, place, switch, first_begin, next_begin)
-        _link(last, 1, start, end, place, switch, first_end, next_end)
+        _link(begin[runs], last[runs], switches, chosen, picked, first_begin, next_begin, first_end, next_end)
         n_present = 1
-        pending = 0.0
+        total = 0.0
         n_rows = cells.stop - cells.start
-        for row in range(n_rows + 1):
-            if row == n_rows or first_begin[row] >= 0 or first_end[row] >= 0:
-                if pending != 0.0:
-                    for i in range(n_present):
-                        for j in range(i, n_present):
-                            pairs[present[i], present[j]] += pending
-                pending = 0.0
-            if row == n_rows:
-                break
-            run = first_end[row]
-            while run >= 0:
-                gap = position[place[switch[start + run]]]
+        for row in range(n_rows):
+            number = first_end[row]
+            while number >= 0:
+                gone = place[switches[picked[number]]]
+                gap = position[gone]
+                since = entered[gap]
+                for other in range(n_present):
+                    pairs[gone, present[other]] += total - max(since, entered[other])
                 n_present -= 1
-                present[gap] = present[n_present]
+                present[gap], entered[gap] = present[n_present], entered[n_present]
                 position[present[gap]] = gap
-                run = next_end[run]
-            run = first_begin[row]
-            while run >= 0:
-                present[n_present] = place[switch[start + run]]
-                position[present[n_present]] = n_present
+                number = next_end[number]
+            number = first_begin[row]
+            while number >= 0:
+                come = place[switches[picked[number]]]
+                present[n_present], entered[n_present], position[come] = come, total, n_present
                 n_present += 1
-                run = next_begin[run]
-            pending += mean[row]
+                number = next_begin[number]
+            total += mean[row]
+        for gap in range(n_present - 1, -1, -1):
+            for other in range(gap + 1):
+                pairs[present[gap], present[other]] += total - max(entered[gap], entered[other])
 
 
 @_compile
@@ -474,23 +493,24 @@ def hessian_block(
 ) -> None:  # fmt: skip
     """Add the upper triangle of sum mu x x' of one block, but for one fold; x = 1 and then the columns.
 
-    A switch switches the columns from `column_start` to before `column_end` to the numbers at
-    `value_start` in `values`. Cells with the same x are added at once.
+    A switch sets the columns from `column_start` to before `column_end` to the numbers at `value_start` in
+    `values`. Cells with the same x are added at once.
     """
-    n_longest = np.max(pointer[1:] - pointer[:-1])
-    next_begin, next_end = np.empty((2, n_longest), dtype=np.int64)
+    longest = np.max(pointer[1:] - pointer[:-1]) + 1
+    picked, next_begin, next_end = np.empty((3, longest), dtype=np.int64)
     first_begin, first_end = np.empty((2, TILE + 1), dtype=np.int64)
-    change, mean = np.zeros(TILE + 1), np.zeros(TILE)
-    chosen = np.where(column_end > column_start, 1, -1)
+    power, mean = np.zeros(TILE + 1), np.zeros(TILE)
+    mean_bits = mean.view(np.int64)
+    chosen = (column_end > column_start).astype(np.int64)
     for tile in range(pointer.size - 1):
         cells = slice(tile * TILE, min((tile + 1) * TILE, fold.size))
-        start, end = pointer[tile], pointer[tile + 1]
+        runs = slice(pointer[tile], pointer[tile + 1])
+        switches = switch[runs]
         _tile_means(
-            begin, last, switch, start, end, contribution, intercept,
-            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, change, mean,
+            begin[runs], last[runs], switches, contribution, intercept,
+            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, power, mean, mean_bits,
         )  # fmt: skip
-        _link(begin, 0, start, end, chosen, switch, first_begin, next_begin)
-        _link(last, 1, start, end, chosen, switch, first_end, next_end)
+        _link(begin[runs], last[runs], switches, chosen, picked, first_begin, next_begin, first_end, next_end)
         point = np.zeros(hessian.shape[0])
         point[0] = 1.0
         pending = 0.0
@@ -498,18 +518,18 @@ def hessian_block(
             if first_begin[row] >= 0 or first_end[row] >= 0:
                 _add_outer(hessian, point, pending)
                 pending = 0.0
-            run = first_end[row]
-            while run >= 0:
-                number = switch[start + run]
-                point[column_start[number] : column_end[number]] = 0.0
-                run = next_end[run]
-            run = first_begin[row]
-            while run >= 0:
-                number = switch[start + run]
-                offset = value_start[number] - column_start[number]
-                for column in range(column_start[number], column_end[number]):
+            number = first_end[row]
+            while number >= 0:
+                gone = switches[picked[number]]
+                point[column_start[gone] : column_end[gone]] = 0.0
+                number = next_end[number]
+            number = first_begin[row]
+            while number >= 0:
+                come = switches[picked[number]]
+                offset = value_start[come] - column_start[come]
+                for column in range(column_start[come], column_end[come]):
                     point[column] = values[offset + column]
-                run = next_begin[run]
+                number = next_begin[number]
             pending += mean[row]
         _add_outer(hessian, point, pending)
 

@@ -156,10 +156,8 @@ class PoissonSweep:
             (pairs,) = self._workers.add_up(_Pairs(at, place, chosen.size + 1), self._source)
             pairs = pairs + pairs.T - np.diag(pairs.diagonal())
             # What switches add to each other becomes what columns do.
-            worth = np.zeros((chosen.size + 1, columns.size + 1))
-            worth[0, 0] = 1.0
-            worth[1:, 1:] = values[chosen].todense()
-            hessian = worth.T @ pairs @ worth
+            worth = sparse.block_diag([sparse.coo_array([[1.0]]), values[chosen]], format="csr").T
+            hessian = worth @ (worth @ pairs).T
         return np.asarray(hessian / self.total_weight[lane])
 
 
