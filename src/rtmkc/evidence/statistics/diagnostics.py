@@ -248,7 +248,7 @@ def moran(raster: ArrayLike, inside: ArrayLike, *, corners: bool = True) -> floa
     (-1.0, -0.333)
     """
     area = np.asarray(inside, dtype=bool)
-    return _Neighbours(area).moran(_inside("raster", raster, area)[area], corners)
+    return _Neighbours(area).moran(_inside("raster", raster, area)[area])[corners]
 
 
 class _Neighbours:
@@ -258,21 +258,32 @@ class _Neighbours:
         n_columns = inside.shape[1] + 1
         self._spread = np.pad(inside, ((0, 0), (0, 1))).ravel()
         self._sides, self._corners = (1, n_columns), (n_columns - 1, n_columns + 1)
-        mask = self._spread.astype(float)
-        self._n_pairs = {corners: self._pair_sum(mask, corners) for corners in (False, True)}
+        self._n_pairs = self._pair_sums(self._spread.astype(float))
 
-    def _pair_sum(self, line: Floats, corners: bool) -> float:
-        steps = self._sides + (self._corners if corners else ())
-        return float(sum(line[:-step] @ line[step:] for step in steps if step < line.size))
+    def _pair_sums(self, line: Floats) -> dict[bool, float]:
+        """Sums of products over neighbours at a side, and with those at a corner."""
 
-    def moran(self, values: Floats, corners: bool) -> float:
+        def apart(step: int) -> float:
+            # Not `@`: the threads of a linear algebra library cost more than they save at this size.
+            return float(np.einsum("i,i", line[:-step], line[step:])) if step < line.size else 0.0
+
+        sides = sum(apart(step) for step in self._sides)
+        return {False: sides, True: sides + sum(apart(step) for step in self._corners)}
+
+    def moran(self, values: Floats) -> dict[bool, float]:
+        """Return Moran's I without and with corners."""
         centred = values - values.mean()
-        squares, n_pairs = float(centred @ centred), self._n_pairs[corners]
-        if not n_pairs or squares <= 1e-24 * float(values @ values):
-            return 0.0
+        squares = float(np.einsum("i,i", centred, centred))
+        if squares <= 1e-24 * float(np.einsum("i,i", values, values)):
+            return {False: 0.0, True: 0.0}
         line = np.zeros(self._spread.size)
         line[self._spread] = centred
-        return values.size * self._pair_sum(line, corners) / (n_pairs * squares)
+        return {
+            corners: values.size * total / (self._n_pairs[corners] * squares)
+            if self._n_pairs[corners]
+            else 0.0
+            for corners, total in self._pair_sums(line).items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,8 +382,8 @@ def residual_tests(
     def statistics(sample: Floats) -> tuple[float, float, float]:
         level = max(float(sample.sum()), 1.0) / total
         pearson = (sample - level * mu) / (np.sqrt(level) * error)
-        square = float(pearson @ pearson) / freedom
-        return square, neighbours.moran(pearson, True), neighbours.moran(pearson, False)
+        likeness = neighbours.moran(pearson)
+        return float(np.einsum("i,i", pearson, pearson)) / freedom, likeness[True], likeness[False]
 
     n_simulations = check_count("n_simulations", n_simulations)
     cumulated = np.cumsum(mu)
