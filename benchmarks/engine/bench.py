@@ -58,7 +58,7 @@ def cases(city: str, results: Results, *, quick: bool = False) -> Iterator[Case]
         for threads, name in ((2, "path glum"), (1, "path glum, 1 thread")):
             yield case(name, "paths:glum_path", arguments=first, ours=False, threads=threads)
         # Two threads that wait for each other may be slower than one: glum gets what suits it.
-        threads = results[rows.faster_glum(results, city)]["threads"]
+        threads = (results.get(rows.faster_glum(results, city)) or {"threads": 1})["threads"]
         yield case("cv glum", "paths:glum_cv", arguments=first, ours=False, threads=threads)
         judged += ["path ours", "path glmnet", "path glum", "cv glum"]
     yield case("judge", "paths:judge", ours=False, after=tuple(f"{name}, {city}" for name in judged))
@@ -76,27 +76,31 @@ def cases(city: str, results: Results, *, quick: bool = False) -> Iterator[Case]
             arguments={"family": family, "repeats": repeats},
             threads=1,
         )
-        columns = results[f"search {family} ours, {city}"]["columns"]
-        if not large:
-            asked = {"family": family, "columns": columns, "every": every}
+        model = results.get(f"search {family} ours, {city}")
+        if model and not large:
+            asked = {"family": family, "columns": model["columns"], "every": every}
             yield case(
                 f"search {family} statsmodels", "bic_search:statsmodels_fits", arguments=asked, ours=False
             )
 
-    model = results[f"search poisson ours, {city}"]
-    weights = {"columns": model["columns"], "coef": [round(one, 6) for one in model["coef"]]}
-    yield case("rrs ours", "scoring:from_codes", arguments=weights, threads=1)
-    yield case("rrs numpy", "scoring:by_product", arguments=weights, threads=1, ours=False)
-    every = {"after": (f"cv ours, {city}",), "threads": 2}
-    yield case("score ours", "scoring:every_column_from_codes", **every)
-    yield case("score numpy", "scoring:every_column_by_product", ours=False, **every)
+    model = results.get(f"search poisson ours, {city}")
+    if model:
+        weights = {"columns": model["columns"], "coef": [round(one, 6) for one in model["coef"]]}
+        yield case("rrs ours", "scoring:from_codes", arguments=weights, threads=1)
+        yield case("rrs numpy", "scoring:by_product", arguments=weights, threads=1, ours=False)
+    if f"cv ours, {city}" in results:
+        every_column = {"after": (f"cv ours, {city}",), "threads": 2}
+        yield case("score ours", "scoring:every_column_from_codes", **every_column)
+        yield case("score numpy", "scoring:every_column_by_product", ours=False, **every_column)
 
     yield from rows.surface_cases(city, CITIES[city])
 
     yield case("files", "from_files:write_files", arguments={"shape": CITIES[city]})
     yield case("end to end ours", "from_files:ours", processes=2, after=(f"files, {city}",))
-    columns = results[f"end to end ours, {city}"]["columns"]
-    yield case("end to end plain", "from_files:plain", arguments={"columns": columns}, ours=False)
+    mapped = results.get(f"end to end ours, {city}")
+    if mapped:
+        asked = {"columns": mapped["columns"]}
+        yield case("end to end plain", "from_files:plain", arguments=asked, ours=False)
     if not large:
         yield Case(
             f"city {WIDE}",
@@ -117,10 +121,15 @@ def measure(results: Results, given: Iterator[Case], *, again: bool, only: str) 
     code = code_hash()
     for case in given:
         wanted = only in case.name
-        if case.name in results and (not wanted or (not again and results.is_current(case, code))):
+        if not wanted or (not again and results.is_current(case, code)):
             continue
         print(f"{time.strftime('%H:%M:%S')} {case.name} ... ", end="", file=sys.stderr, flush=True)
-        result = in_processes(case)
+        try:
+            result = in_processes(case)
+        except RuntimeError as error:
+            # The others are measured nevertheless, and the page says what is missing.
+            print(f"\n{error}", file=sys.stderr)
+            result = {"missing": "it failed: " + str(error).rstrip().splitlines()[-1]}
         results.keep(case, result, code)
         said = result.get("missing") or f"{result['seconds']:.4g} s, {result['peak_gb']:.2f} GB"
         print(said, file=sys.stderr, flush=True)

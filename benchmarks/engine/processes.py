@@ -150,7 +150,12 @@ class Results:
         return self.found[name]
 
     def __contains__(self, name: str) -> bool:
-        return name in self.found
+        return self.get(name) is not None
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """Return a result; None where the case was not measured, or could not be."""
+        one = self.found.get(name)
+        return None if one is None or "missing" in one else one
 
     def is_current(self, case: Case, code: str) -> bool:
         """Return whether a case need not be measured again."""

@@ -72,7 +72,7 @@ def ratio(
 ) -> list[Ratio]:
     """Return a row of two measurements, by their names; none if one is missing."""
     pair = [f"{name}, {city}" for name in (ours, other)]
-    if not all(name in results and "missing" not in results[name] for name in pair):
+    if not all(name in results for name in pair):
         return []
     own, their = (results[name] for name in pair)
     row = Ratio(
@@ -97,7 +97,7 @@ def judged(results: Results, city: str, ours: str, peer: str) -> dict[str, Any]:
 def path_rows(results: Results, city: str) -> list[Ratio]:
     """Return the rows of the elastic-net path."""
     work, peer = "path of 100 penalties with 5-fold cross validation", "R glmnet"
-    early = results.found.get(f"cv ours, early stop, {city}", {})
+    early = results.get(f"cv ours, early stop, {city}") or {}
     stopped = f"ours stops past the minimum, after {early.get('penalties')} penalties; glmnet goes on"
     two = judged(results, city, "ours-cv", "glmnet-cv")
     rows = ratio(results, city, work, peer, "cv ours", "cv glmnet", **two, note=same_choice(results, city))
@@ -123,18 +123,18 @@ def path_rows(results: Results, city: str) -> list[Ratio]:
 def faster_glum(results: Results, city: str) -> str:
     """Return the name of the measurement of glum's path with the threads that suit it."""
     names = [f"path glum, {city}", f"path glum, 1 thread, {city}"]
-    return min(names, key=lambda name: results.found.get(name, {}).get("seconds", np.inf))
+    return min(names, key=lambda name: (results.get(name) or {}).get("seconds", np.inf))
 
 
 def _of_fewer(results: Results, city: str) -> str:
     """Return the words for a trial run, in which glum is given some of the penalties only."""
-    n = results.found.get(f"cv glum, {city}", {}).get("penalties", 100)
+    n = (results.get(f"cv glum, {city}") or {}).get("penalties", 100)
     return "" if n == 100 else f"; **a trial: glum was given {n} of the 100 penalties only**"
 
 
 def same_choice(results: Results, city: str) -> str:
     """Return how far the held-out deviances of the two programs agree, and what they choose by them."""
-    means = results.found.get(f"judge, {city}", {}).get("cv_mean", {})
+    means = (results.get(f"judge, {city}") or {}).get("cv_mean", {})
     pair = [np.array(means.get(f"mean-{name}-cv", [])) for name in ("ours", "glmnet")]
     if pair[0].size == 0 or pair[0].size != pair[1].size:
         return ""
@@ -150,7 +150,7 @@ def same_choice(results: Results, city: str) -> str:
 
 def ridge_rows(results: Results, city: str) -> list[Ratio]:
     """Return the row of ridge fits, the only penalty that scikit-learn's Poisson model has."""
-    pair = [results.found.get(f"ridge {name}, {city}") for name in ("ours", "scikit-learn")]
+    pair = [results.get(f"ridge {name}, {city}") for name in ("ours", "scikit-learn")]
     if None in pair:
         return []
     own, their = (np.array(one["objective"]) for one in pair if one)
@@ -203,7 +203,7 @@ def score_rows(results: Results, city: str) -> list[Ratio]:
         ("relative risk score of all cells, the factors of a model", "rrs"),
         ("score of all cells, the columns of the path", "score"),
     ):
-        pair = [results.found.get(f"{name} {who}, {city}") for who in ("ours", "numpy")]
+        pair = [results.get(f"{name} {who}, {city}") for who in ("ours", "numpy")]
         if pair[0] and pair[1]:
             low = pair[0]["sum"] / pair[1]["sum"] - 1
             held = [f"{one['before_gb']:.2f}" for one in pair if one]
@@ -242,7 +242,7 @@ def end_to_end_rows(results: Results, city: str) -> list[Ratio]:
     ):
         needed = [f"end to end ours, {city}", f"end to end plain, {city}", f"cv {path}, {city}"]
         needed += [f"search {family} statsmodels, 180k" for family in ("poisson", "nb1")]
-        if not all(name in results and "missing" not in results[name] for name in needed):
+        if not all(name in results for name in needed):
             continue
         own, plain = (results[name] for name in needed[:2])
         rows.append(
