@@ -35,6 +35,54 @@ def test_solving_inverts_the_covariance(grid):
     )
 
 
+def test_a_start_changes_the_steps_and_not_the_solution(grid):
+    """Solved from somewhere else, and beside others, an equation has the solution it has alone."""
+    plane, rng = Plane(grid), np.random.default_rng(3)
+    means = rng.uniform(0.05, 2.0, grid.n_cells)
+    whitener = Whitener(plane, means, Noise(0.8, 3.0, 0.4), tolerance=1e-11)
+    vectors = list(rng.normal(size=(3, grid.n_cells)))
+    alone = [whitener.solve([vector])[0] for vector in vectors]
+    together = whitener.solve(vectors, [one + rng.normal(0, 0.1, one.size) for one in alone])
+    np.testing.assert_allclose(together, alone, rtol=1e-8, atol=1e-10)
+
+
+def test_the_number_of_processors_does_not_change_a_bit(grid, monkeypatch):
+    """Weights, errors and whitened residuals are the same bits in one thread and in several."""
+    plane, rng = Plane(grid), np.random.default_rng(5)
+    matrix = (rng.random((grid.n_cells, 2)) < 0.4).astype(float)
+    patches = rng.gamma(0.5, 2.0, (4, 4))[grid.rows // 4, grid.columns // 5]
+    counts = rng.poisson(2.0 * patches).astype(float)
+    none, offset = np.zeros((grid.n_cells, 0)), np.zeros(grid.n_cells)
+    fits = []
+    for n_processors in (1, 3):
+        monkeypatch.setattr("os.cpu_count", lambda n_processors=n_processors: n_processors)
+        fits.append(fit_with_noise(plane, matrix, none, counts, offset, np.full(grid.n_cells, counts.mean())))
+    assert fits[0].noise.variance > 0
+    for name in ("coef", "standard_errors", "means"):
+        np.testing.assert_array_equal(getattr(fits[0], name), getattr(fits[1], name))
+    np.testing.assert_array_equal(fits[0].whitened.residual, fits[1].whitened.residual)
+
+
+def test_a_plane_convolves_and_correlates_as_loops_do(grid):
+    """Without the rows that are empty or not asked for, transforms give the sums over shifts that rolling gives."""
+    plane, rng = Plane(grid), np.random.default_rng(6)
+    vector, other = rng.normal(size=(2, grid.n_cells))
+    near = np.maximum(0.0, 4.0 - plane.distance)
+    padded, fixed = np.zeros((2, *plane.shape))
+    padded[grid.rows, grid.columns], fixed[grid.rows, grid.columns] = vector, other
+    total = np.zeros(plane.shape)
+    for shift in np.argwhere(near > 0):
+        total += near[tuple(shift)] * np.roll(padded, shift, axis=(0, 1))
+    convolved = plane.convolve(vector, plane.transform(near))
+    np.testing.assert_allclose(convolved, total[grid.rows, grid.columns], atol=1e-11)
+    rows = np.array([0, 2, plane.shape[0] - 1])
+    correlated = plane.correlate(plane.spectrum(vector), plane.spectrum(other), rows)
+    for number, down in enumerate(rows):
+        for across in (0, 1, plane.shape[1] - 2):
+            product = np.roll(padded, (-down, -across), axis=(0, 1)) * fixed
+            assert correlated[number, across] == pytest.approx(product.sum(), abs=1e-11)
+
+
 def test_without_patches_residuals_and_weights_are_those_of_poisson(grid):
     """With no noise the whitened residual is y - mean and the weight is the mean."""
     plane, rng = Plane(grid), np.random.default_rng(2)
