@@ -7,6 +7,7 @@ variables; a candidate needs an exact refit on its rows of these tables: microse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -200,22 +201,23 @@ class _Search:
 
     def _moves(self, current: _Move) -> tuple[list[_Move], list[_Move], dict[int, list[_Move]]]:
         """Fit all single changes: columns to add, to drop, and to swap for each one of the model."""
-        design_group, allowed = self.group, self.allowed
+        group, allowed = self.group, self.allowed
         whole = self.tables.base()
         bases = {column: self.tables.base(without=column) for column in current.columns}
         starts = {column: np.delete(current.point, 1 + place) for place, column in enumerate(current.columns)}
         drops = [self._refit(base, starts[column], "drop", column) for column, base in bases.items()]
         adds: list[_Move] = []
         swaps: dict[int, list[_Move]] = {column: [] for column in current.columns}
-        taken = design_group[list(current.columns)]
+        taken = group[list(current.columns)]
         place_of = self.tables.levels.place
         for tables in self.tables.tables():
             here = allowed[(place_of >= tables.first) & (place_of < tables.stop)]
-            adds += self._try(whole, tables, here[~np.isin(design_group[here], taken)], current.point, "add")
+            adds += self._try(whole, tables, here[~np.isin(group[here], taken)], current.point, "add")
             for column, base in bases.items():
-                others = here[(design_group[here] == design_group[column]) & (here != column)]
+                others = here[(group[here] == group[column]) & (here != column)]
                 swaps[column] += self._try(base, tables, others, starts[column], "swap")
-        return adds, [move for move in drops if self._is_admissible(move)], swaps
+        drops = [move for move in drops if self._is_inside(move)]
+        return adds, drops, swaps
 
     def _refit(self, base: Base, start: Floats | None, action: str, column: int) -> _Move:
         self.n_fits += 1
@@ -239,22 +241,23 @@ class _Search:
             FAMILIES[self.family].code, *self.tables.arrays(base, tables, columns),
             start, MAX_ITERATIONS, points, likelihoods,
         )  # fmt: skip
-        moves = [
-            _Move(
-                action, int(column), (*base.columns, int(column)), point,
-                self._bic(likelihood + self.tables.cells.constant, end),
-            )
-            for column, point, likelihood in zip(columns, points, likelihoods, strict=True)
-        ]  # fmt: skip
-        return [move for move in moves if self._is_admissible(move)]
+        models = np.array([(*base.columns, int(column)) for column in columns])
+        bics = self._bic(likelihoods + self.tables.cells.constant, end)
+        return [
+            _Move(action, int(columns[one]), tuple(models[one].tolist()), points[one], float(bics[one]))
+            for one in np.flatnonzero(self._are_admissible(models, points[:, 1 : 1 + end]))
+        ]
 
-    def _bic(self, log_likelihood: float, n_columns: int) -> float:
-        return float(-2.0 * log_likelihood + (n_columns + 1 + self.n_dispersion) * self.cost)
+    def _bic(self, log_likelihood: Any, n_columns: int) -> Any:
+        return -2.0 * log_likelihood + (n_columns + 1 + self.n_dispersion) * self.cost
 
-    def _is_admissible(self, move: _Move) -> bool:
-        chosen = list(move.columns)
-        coef = move.point[1 : 1 + len(chosen)]
-        return bool(((coef >= self.lower[chosen]) & (coef <= self.upper[chosen])).all())
+    def _is_inside(self, move: _Move) -> bool:
+        models = np.array(move.columns, dtype=np.int64)
+        return bool(self._are_admissible(models, move.point[1 : 1 + models.size]))
+
+    def _are_admissible(self, models: Integers, coefs: Floats) -> Integers:
+        """Say of models, one a row, whether all their coefficients lie within the bounds of their columns."""
+        return np.asarray(((coefs >= self.lower[models]) & (coefs <= self.upper[models])).all(axis=-1))
 
 
 def _lowest(moves: list[_Move]) -> _Move | None:
