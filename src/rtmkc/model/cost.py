@@ -75,6 +75,8 @@ class Cost:
         Bytes of memory that are free now; None where the system does not say.
     cell_size : float
         Metres.
+    base : float
+        Bytes of the program itself, whatever the cells.
     """
 
     n_cells: int
@@ -85,6 +87,7 @@ class Cost:
     seconds: float
     available: float | None
     cell_size: float
+    base: float
 
     @property
     def place(self) -> Literal["memory", "files", "nowhere"]:
@@ -117,19 +120,16 @@ class Cost:
         if self.place != "nowhere":
             return
         assert self.available is not None
-        room, least = USABLE * self.available, self.memory_with_store - self._base
+        room, least = USABLE * self.available - self.base, self.memory_with_store - self.base
         advice = "use a machine with more memory"
-        if room > self._base:
-            larger = self.cell_size * float(np.sqrt(least / (room - self._base)))
+        if room > 0:
+            # A hundredth more: the last row and column of a grid reach beyond the area.
+            larger = 1.01 * self.cell_size * float(np.sqrt(least / room))
             advice = f"choose cells of at least {_round_up(larger):,} m, a smaller study area, or a machine with more memory"
         raise CapacityError(
             f"Invalid cell_size {self.cell_size:,.4g} m. A fit takes {self.statement}, and {_gigabytes(self.available)} are free; "
             f"{advice}."
         )
-
-    @property
-    def _base(self) -> float:
-        return min(price.base for price in PRICES.values())
 
 
 def estimate_cost(
@@ -186,7 +186,15 @@ def estimate_cost(
     files = n_cells * price.kept * variables
     seconds = n_cells * (price.seconds_per_cell + price.seconds_per_column * columns)
     return Cost(
-        n_cells, n_candidates, always + files, always, files, seconds, available_memory(), frame.cell_size
+        n_cells,
+        n_candidates,
+        always + files,
+        always,
+        files,
+        seconds,
+        available_memory(),
+        frame.cell_size,
+        price.base,
     )
 
 
