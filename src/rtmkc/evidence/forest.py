@@ -120,7 +120,9 @@ def grow(
     Breiman (2001), Machine Learning 45, 5-32, as implemented in scikit-learn, with squared error and the square root of
     the number of columns tried at a split. Trees are added up in their order: the bits do not depend on the number of threads.
     """
-    asked = columns if others is None else others
+    asked = np.ascontiguousarray(columns if others is None else others)
+    # A split reads one column of many cells, a prediction all columns of one: each has them side by side.
+    columns = np.asfortranarray(columns)
     total, unseen, times = np.zeros((3, len(asked)))
     for first in range(0, n_trees, TREES_AT_A_TIME):
         forest = RandomForestRegressor(
@@ -133,13 +135,16 @@ def grow(
         forest.fit(columns, counts / sizes, sample_weight=sizes)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             told = pool.map(partial(_values, asked), forest.estimators_)
+            if others is not None:
+                for values in told:
+                    total += values
+                continue
             for values, drawn in zip(told, forest.estimators_samples_, strict=True):
                 total += values
-                if others is None:
-                    out = np.ones(len(asked), dtype=bool)
-                    out[drawn] = False
-                    unseen[out] += values[out]
-                    times += out
+                out = np.ones(len(asked), dtype=bool)
+                out[drawn] = False
+                unseen[out] += values[out]
+                times += out
     whole = total / n_trees
     # With few trees a cell may have been in every bag; the mean of all says nothing of it either.
     mean = counts.sum() / sizes.sum()
