@@ -110,7 +110,7 @@ def test_ratios_are_the_peers_over_ours(bench, tmp_path):
     assert (row.time, row.memory, row.threads) == (10.0, 0.5, (2, 1))
     assert rows.ratio(results, "180k", "work", "somebody", "x ours", "y peer") == []
     line = bench["speed_page"].ratios([row]).splitlines()[-1]
-    assert "| work | 180k | somebody | **10.0** | 0.50 | -1.0e-07 | +2.0e-05 | 3.00 / 30.0 |" in line
+    assert "| 1 | work | 180k | somebody | **10.0** | 0.50 | -1.0e-07 | +2.0e-05 | 3.00 / 30.0 |" in line
     said = bench["speed_page"].not_better([row])
     assert "more memory (2.0 times), a higher objective (by 2.0e-05 at the worst penalty)" in said
     assert "slower" not in said

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from city import L1_RATIO, City
+from city import L1_RATIO, LAMBDA_RATIO, N_LAMBDAS, City
 from processes import FOLDER, best_of, memory_gb
 
 CHUNK_CELLS = 4096
 RIDGE_L1 = 1e-9
 """The library needs some absolute penalty; this share of it changes a ridge objective by less than 1e-9."""
 RIDGE_PENALTIES = (1e-3, 1e-5)
-EARLY_STOP = ("early_stop", "stop_early")
-"""What the argument of `fit_path` that stops past the minimum of the cross validation may be called."""
 INSTALL = "apt install r-base-core r-cran-glmnet"
 
 
@@ -38,41 +36,41 @@ def ours(
     """Measure the library's path; `early` lets it stop past the minimum of the cross validation."""
     from rtmkc.engine.path import fit_path
 
-    if early and not switch(early):
+    if early and not has_early_stop():
         return {"missing": "this version's path has no early stop"}
     data = _city(city, folder)
-    warm_up = path_seconds_of_few(data, cv, n_threads, early)
+    warm_up = path_seconds_of_few(data, cv, n_threads)
     design, counts, folds = data.design, data.counts, data.folds if cv else None
+    # Penalties that are given are all fitted; the library's own, the same numbers, may end early.
+    asked = {"n_lambdas": N_LAMBDAS, "lambda_ratio": LAMBDA_RATIO} if early else {"lambdas": data.lambdas}
     before = memory_gb("VmRSS")
     seconds, fit = best_of(
-        lambda: fit_path(
-            design, counts, folds=folds, lambdas=data.lambdas, lower=0.0, n_threads=n_threads, **switch(early)
-        ),
+        lambda: fit_path(design, counts, folds=folds, lower=0.0, n_threads=n_threads, **asked),
         repeats,
     )
     name = f"ours-{'cv' if cv else 'path'}{'-early' if early else ''}"
-    fitted = np.isfinite(fit.coefs).all(axis=1)
-    if not early and int(fitted.sum()) < data.lambdas.size:
-        raise RuntimeError("fit_path stopped before the last penalty: name its switch in `switch`")
-    _keep(data, name, fit.lambdas[fitted], fit.intercepts[fitted], fit.coefs[fitted])
+    n = fit.lambdas.size
+    if not early and n < data.lambdas.size:
+        raise RuntimeError("the path stopped early although all penalties were asked for")
+    np.testing.assert_allclose(fit.lambdas, data.lambdas[:n], rtol=1e-9)
+    _keep(data, name, data.lambdas[:n], fit.intercepts, fit.coefs)
     if cv:
         np.asarray(fit.cv_mean).tofile(data.path(f"mean-{name}.f8"))
     return {
-        "seconds": seconds, "warm_up": warm_up, "before_gb": before, "penalties": int(fitted.sum()),
+        "seconds": seconds, "warm_up": warm_up, "before_gb": before, "penalties": int(n),
         "best": -1 if fit.best is None else int(fit.best), "sweeps": fit.n_sweeps, "hessians": fit.n_hessians,
         "kkt": float(np.max(fit.kkt)),
     }  # fmt: skip
 
 
-def switch(early: bool) -> dict[str, Any]:
-    """Return the argument of `fit_path` that turns its early stop on or off; none where it has no early stop."""
+def has_early_stop() -> bool:
+    """Return whether the path of this version can stop past the minimum of the cross validation."""
     from rtmkc.engine.path import fit_path
 
-    known = inspect.signature(fit_path).parameters
-    return {name: early for name in EARLY_STOP if name in known}
+    return "patience" in inspect.signature(fit_path).parameters
 
 
-def path_seconds_of_few(data: City, cv: bool = True, n_threads: int = 1, early: bool = False) -> float:
+def path_seconds_of_few(data: City, cv: bool = True, n_threads: int = 1) -> float:
     """Return the seconds of a path on a few cells: what compiling, or loading compiled code, takes."""
     from rtmkc.engine.path import fit_path
 
@@ -82,7 +80,6 @@ def path_seconds_of_few(data: City, cv: bool = True, n_threads: int = 1, early: 
         warnings.simplefilter("ignore")
         fit_path(
             few.design, few.counts, folds=few.folds if cv else None, n_lambdas=5, lower=0.0, n_threads=n_threads,
-            **switch(early),
         )  # fmt: skip
     return time.perf_counter() - started
 

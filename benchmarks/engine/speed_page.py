@@ -110,7 +110,7 @@ def page(
     parts += ["## From files to a map", FILES, end_to_end(results)]
     parts += ["## What a cell costs", CELLS, costs(sizes)]
     if len(sizes) > 1:
-        parts.append("![Nanoseconds per cell against cells](images/speed-per-cell.png)\n")
+        parts.append("![What a cell costs against the size of the city](images/speed-per-cell.png)\n")
     parts += ["## Compiling", compiling(results), "## Programs and machine", programs(results)]
     parts += [HOW, made_by("make bench; make bench-large"), ""]
     return "\n".join(part.strip() + "\n" for part in parts)
@@ -119,15 +119,15 @@ def page(
 def ratios(rows: Sequence[Ratio]) -> str:
     """Return the table of ratios."""
     heads = [
-        "work", "cells", "peer", "**time ratio**", "memory ratio", "objective, relative", "at the worst penalty",
+        "", "work", "cells", "peer", "**time ratio**", "memory ratio", "objective, relative", "at the worst penalty",
         "seconds: ours / peer", "peak GB: ours / peer", "threads",
     ]  # fmt: skip
     lines = []
     for number, row in enumerate(rows, start=1):
-        mark = f" [{number}]" if row.note else ""
         lines.append(
             [
-                row.work + mark,
+                str(number),
+                row.work,
                 row.city,
                 row.peer,
                 f"**{figure(row.time)}**",
@@ -144,7 +144,7 @@ def ratios(rows: Sequence[Ratio]) -> str:
 
 def notes(rows: Sequence[Ratio]) -> str:
     """Return the notes of the rows that have one."""
-    return "\n".join(f"- [{number}] {row.note}." for number, row in enumerate(rows, start=1) if row.note)
+    return "\n".join(f"- Row {number}: {row.note}." for number, row in enumerate(rows, start=1) if row.note)
 
 
 def not_better(rows: Sequence[Ratio]) -> str:
@@ -454,6 +454,7 @@ def plot_ratios(rows: Sequence[Ratio], path: Path) -> None:
     values = np.array([row.time for row in rows])
     axes.barh(places, values - 1, left=1, color=np.where(values >= 1, "#2b6a99", "#b5483a"), height=0.7)
     axes.set_xscale("log")
+    axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.axvline(1, color="0.3", linewidth=0.8)
     names = [f"{row.work}, {row.city}" for row in rows]
     axes.set_yticks(
@@ -470,26 +471,20 @@ def plot_ratios(rows: Sequence[Ratio], path: Path) -> None:
 
 
 def plot_costs(sizes: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw nanoseconds per cell against cells, both logarithmic: flat is what is wanted."""
+    """Draw what a cell costs against cells, the smallest city being one; the band is what was asked for."""
     plt = _pyplot()
     figure_, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     cells = [one["n_cells"] for one in sizes]
+    axes.axhspan(1 - FLAT, 1 + FLAT, color="0.9", linewidth=0)
     for (kind, words), marker in zip(KINDS.items(), "osD^", strict=True):
-        each = [nanoseconds(one, kind) for one in sizes]
-        (line,) = axes.plot(cells, each, marker=marker, markersize=4, linewidth=1.2)
-        axes.annotate(
-            words,
-            (cells[-1], each[-1]),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color=line.get_color(),
-        )
-    axes.set(xscale="log", yscale="log", xlabel="cells", ylabel="nanoseconds per cell")
-    axes.set_xlim(cells[0] * 0.8, cells[-1] * 3.5)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.5, high * 1.5)
+        each = np.array([one[kind] / one["n_cells"] for one in sizes])
+        axes.plot(cells, each / each[0], marker=marker, markersize=4, linewidth=1.2, label=words)
+    axes.set_xscale("log")
+    axes.set_xticks(cells, [one["size"] for one in sizes])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="cells", ylabel=f"seconds per cell, {sizes[0]['size']} = 1")
+    axes.legend(frameon=False, fontsize=8)
     _finish(plt, figure_, axes, path)
 
 
