@@ -15,7 +15,8 @@ from rtmkc.model.why import RiskTerrainModel, log_risk
 from rtmkc.raster.coding import marks_of
 from rtmkc.raster.cog import write_cog_by_strips
 from rtmkc.raster.factors import RiskFactor
-from rtmkc.raster.tiles import Frame, Strip, ends_of
+from rtmkc.raster.shapes import Shapes
+from rtmkc.raster.tiles import Frame, Strip
 from rtmkc.storage import created_at
 
 BAND = "rrs"
@@ -102,13 +103,11 @@ class _Term:
     kind: str
     influence: float
     cut: float
-    geometries: np.ndarray
-    ends: np.ndarray
+    shapes: Shapes
 
     def mark(self, strip: Strip) -> np.ndarray:
         """Where the factor is present in a strip."""
-        near = self.geometries[strip.near(self.ends, self.influence)]
-        return marks_of(strip, near, self.kind, self.influence, self.cut)
+        return marks_of(strip, self.shapes, self.kind, self.influence, self.cut)
 
 
 def _terms(why: RiskTerrainModel, frame: Frame, factors: Sequence[RiskFactor]) -> list[_Term]:
@@ -132,10 +131,8 @@ def _terms(why: RiskTerrainModel, frame: Frame, factors: Sequence[RiskFactor]) -
         kind, influence = str(weights[name]["kind"]), float(weights[name]["influence_m"])
         own = columns[(columns["factor"] == name) & (columns["kind"] == kind)]
         cut = float(own.loc[own["influence_m"] == influence, "cut"].iloc[0])
-        geometries = given[name].features(frame).frame.geometry.to_numpy()
-        terms.append(
-            _Term(float(weights[name]["coef"]), kind, influence, cut, geometries, ends_of(geometries))
-        )
+        shapes = Shapes.of(given[name].features(frame).frame.geometry.to_numpy())
+        terms.append(_Term(float(weights[name]["coef"]), kind, influence, cut, shapes))
     return terms
 
 

@@ -29,6 +29,7 @@ from rtmkc.raster.coding import (
 )
 from rtmkc.raster.factors import Features, RiskFactor
 from rtmkc.raster.grid import Grid
+from rtmkc.raster.shapes import Shapes
 
 MIN_CELLS = 10
 """A column that is true, or false, in fewer cells than this cannot carry a weight."""
@@ -260,15 +261,15 @@ def _steps_of(
     if features.raster is not None:
         shares = TOP_SHARES if factor.direction == "aggravating" else (*LOW_SHARES, *TOP_SHARES)
         return [_values(grid, factor, features.raster.mean, 1 - np.array(shares), deciding)]
-    geometries = features.frame.geometry.to_numpy()
+    shapes = Shapes.of(features.frame.geometry.to_numpy())
     influences = factor.influences(grid)
     variables = []
     if "proximity" in kinds:
-        variables.append(_proximity(grid, factor, geometries, influences))
+        variables.append(_proximity(grid, factor, shapes, influences))
     if "density" in kinds:
         flags, rows = np.zeros(grid.n_cells, dtype=flag_bits(len(influences))), []
         for influence in influences:
-            density = density_of(grid, geometries, influence)
+            density = density_of(grid, shapes, influence)
             mean, deviation = mean_and_deviation(density, deciding)
             cut = mean + 2 * deviation
             flags <<= 1
@@ -284,19 +285,19 @@ def _curves_of(
 ) -> list[_Variable]:
     if features.raster is not None:
         return [_values(grid, factor, features.raster.mean, CURVE_QUANTILES, deciding)]
-    geometries = features.frame.geometry.to_numpy()
+    shapes = Shapes.of(features.frame.geometry.to_numpy())
     reach, cell = factor.reach(grid), grid.cell_size
     variables = []
     if "proximity" in kinds:
         distances = np.geomspace(min(cell / 2, reach), reach, CURVE_DISTANCES)
         # The last step of geomspace may miss the reach by a rounding; the reach is the promise.
         distances[-1] = reach
-        variables.append(_proximity(grid, factor, geometries, list(np.unique(distances))))
+        variables.append(_proximity(grid, factor, shapes, list(np.unique(distances))))
     if "density" in kinds:
         for bandwidth in (share * reach for share in CURVE_BANDWIDTHS):
             if bandwidth < 1.5 * cell and bandwidth < reach:
                 continue  # a kernel narrower than three cells across misses most features
-            density = density_of(grid, geometries, bandwidth)
+            density = density_of(grid, shapes, bandwidth)
             positive = density[deciding & (density > 0)]
             if not positive.size:
                 continue
@@ -325,10 +326,10 @@ def _values(
     return _Variable(codes, np.tril(np.ones((len(cuts) + 1, len(cuts))), -1), rows)
 
 
-def _proximity(grid: Grid, factor: RiskFactor, geometries: np.ndarray, influences: list[float]) -> _Variable:
+def _proximity(grid: Grid, factor: RiskFactor, shapes: Shapes, influences: list[float]) -> _Variable:
     # Ring 1 is the nearest, ring k the farthest, 0 is out of reach; column j holds rings 1..j+1.
     n_rings = len(influences)
-    codes = ring_codes(grid, geometries, influences)
+    codes = ring_codes(grid, shapes, influences)
     table = np.zeros((n_rings + 1, n_rings))
     for number in range(n_rings):
         table[1 : number + 2, number] = 1.0

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from rtmkc.raster.grid import Grid
+from rtmkc.raster.shapes import Shapes
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
-from rtmkc.raster.tiles import Strip, measure_by_strips
+from rtmkc.raster.tiles import Strip
 from rtmkc.storage import write_atomically
 
 ROUNDING = 1e-9
@@ -16,30 +17,30 @@ ROUNDING = 1e-9
 CHUNK = 2**16
 
 
-def ring_codes(grid: Grid, geometries: np.ndarray, distances: Sequence[float]) -> np.ndarray:
+def ring_codes(grid: Grid, shapes: Shapes, distances: Sequence[float]) -> np.ndarray:
     """Return the ring every cell lies in: 1 within the first distance, k within the k-th, 0 beyond the last."""
     codes = np.empty(grid.n_cells, dtype=smallest_unsigned(len(distances) + 1))
     ring = np.arange(1, len(distances) + 2, dtype=codes.dtype)
     ring[-1] = 0
-    reach = distances[-1]
-    for strip, distance in measure_by_strips(grid.strips(), geometries, reach, nearest_distance):
+    for strip in grid.strips():
+        distance = nearest_distance(strip, shapes, distances[-1])
         codes[strip.cells] = ring[count_below(distances, distance)]
     return codes
 
 
-def density_of(grid: Grid, geometries: np.ndarray, bandwidth: float) -> np.ndarray:
+def density_of(grid: Grid, shapes: Shapes, bandwidth: float) -> np.ndarray:
     """Return the density at every cell, (n_cells,), as `quartic_density` does."""
     density = np.empty(grid.n_cells)
-    for strip, values in measure_by_strips(grid.strips(), geometries, bandwidth, quartic_density):
-        density[strip.cells] = values
+    for strip in grid.strips():
+        density[strip.cells] = quartic_density(strip, shapes, bandwidth)
     return density
 
 
-def marks_of(strip: Strip, geometries: np.ndarray, kind: str, influence: float, cut: float) -> np.ndarray:
+def marks_of(strip: Strip, shapes: Shapes, kind: str, influence: float, cut: float) -> np.ndarray:
     """Return where one column is true in a strip: within the distance, or as dense as the cut; (n_cells of the strip,)."""
     if kind == "proximity":
-        return nearest_distance(strip, geometries, influence) <= influence
-    density = quartic_density(strip, geometries, influence)
+        return nearest_distance(strip, shapes, influence) <= influence
+    density = quartic_density(strip, shapes, influence)
     return (density >= cut * (1 - ROUNDING)) & (density > 0)
 
 

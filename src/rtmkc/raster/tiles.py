@@ -5,7 +5,7 @@ memory beside its codes, but its strips do, one after the other.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,40 +177,18 @@ class Strip:
         """Take the cells of the area out of a raster of the strip."""
         return raster[self.inside]
 
-    def near(self, ends: np.ndarray, reach: float) -> np.ndarray:
-        """Return which shapes lie within reach, by their southern and northern `ends`, (n, 2)."""
-        rows = self.row_northings
-        # Half a cell more than needed: which shapes come along must not hang on a rounding.
-        halo = reach + self.cell_size / 2
-        return np.asarray((ends[:, 1] >= rows[-1] - halo) & (ends[:, 0] <= rows[0] + halo))
-
 
 def share_of_rows(frame: Frame, first_row: int, n_rows: int) -> np.ndarray:
     """Return the share of every raster cell of some rows that lies inside the area."""
-    size = frame.cell_size
-    top = frame.north - first_row * size
-    area = frame.area.geometry
-    if n_rows < frame.n_rows:
-        east = frame.west + frame.n_columns * size
-        area = shapely.intersection(area, shapely.box(frame.west, top - n_rows * size, east, top))
-    return coverage(area, frame.west, top, size, n_rows, frame.n_columns)
-
-
-def measure_by_strips(
-    strips: Iterator[Strip],
-    geometries: np.ndarray,
-    reach: float,
-    measure: Callable[[Any, np.ndarray, float], np.ndarray],
-) -> Iterator[tuple[Strip, np.ndarray]]:
-    """Give every strip with ``measure(strip, geometries within reach, reach)`` of its cells."""
-    ends = ends_of(geometries)
-    for strip in strips:
-        yield strip, measure(strip, geometries[strip.near(ends, reach)], reach)
-
-
-def ends_of(geometries: np.ndarray) -> np.ndarray:
-    """Return the southern and northern end of every geometry; shape (n, 2)."""
-    return np.asarray(shapely.bounds(geometries)[:, [1, 3]])
+    return coverage(
+        frame.area.geometry,
+        frame.west,
+        frame.north,
+        frame.cell_size,
+        n_rows,
+        frame.n_columns,
+        first_row=first_row,
+    )
 
 
 def lay_frame(
