@@ -1,11 +1,14 @@
 """The path is the optimum: against glum, against an independent dense check, and under every invariance."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from glum import GeneralizedLinearRegressor
 
 from rtmkc.engine import path as path_module
-from rtmkc.engine.path import fit_path
+from rtmkc.engine.blocks import MemoryBlocks
+from rtmkc.engine.path import fit_path, fit_path_on
 from rtmkc.engine.sweeps import Design
 from rtmkc.errors import InputError, ModelWarning
 
@@ -46,7 +49,7 @@ def wide(city):
     upper = np.full(design.n_columns, np.inf)
     lower[::3], upper[1::7] = -np.inf, 0.05
     settings = {"offset": offset, "weights": weights, "folds": folds, "lower": lower, "upper": upper}
-    return settings, fit_path(design, counts, **settings)
+    return settings, fit_path(design, counts, patience=None, **settings)
 
 
 def violation(dense, counts, coef, intercept, penalty, l1_ratio, lower, upper, offset=0.0, weights=None):
@@ -145,13 +148,39 @@ def test_cross_validation_is_refitting_without_each_fold(city):
     assert path.one_se == next(k for k in range(12) if path.cv_mean[k] <= limit)
 
 
-def test_threads_do_not_change_a_bit(city):
-    """One and two threads give the same bits."""
+def test_workers_do_not_change_a_bit(city):
+    """One and two threads, an executor, and blocks made beforehand give the same bits."""
     design, counts, folds = city
     one = fit_path(design, counts, folds=folds, n_lambdas=15)
     two = fit_path(design, counts, folds=folds, n_lambdas=15, n_threads=2)
-    np.testing.assert_array_equal(one.coefs, two.coefs)
-    np.testing.assert_array_equal(one.cv_deviance, two.cv_deviance)
+    with ThreadPoolExecutor(2) as pool:
+        afar = fit_path(design, counts, folds=folds, n_lambdas=15, executor=pool)
+    source = MemoryBlocks.build(design, counts, folds=folds)
+    there = fit_path_on(source, design.tables, n_lambdas=15)
+    for other in (two, afar, there):
+        np.testing.assert_array_equal(one.coefs, other.coefs)
+        np.testing.assert_array_equal(one.cv_deviance, other.cv_deviance)
+
+
+def test_the_path_ends_where_held_out_deviance_has_turned(city):
+    """With patience the path is the first part of the whole one, up to so many rises in a row; progress ends."""
+    design, counts, folds = city
+    heard = []
+    whole = fit_path(design, counts, folds=folds, patience=None)
+    short = fit_path(
+        design, counts, folds=folds, patience=6, progress=lambda done, total: heard.append((done, total))
+    )
+    n_done = short.lambdas.size
+    assert whole.lambdas.size == 100 > n_done
+    rises = np.diff(whole.cv_mean) > 0
+    assert n_done == 2 + next(k for k in range(99) if rises[max(k - 5, 0) : k + 1].sum() == 6)
+    np.testing.assert_array_equal(short.cv_deviance, whole.cv_deviance[:, :n_done])
+    assert (short.best, short.one_se) == (whole.best, whole.one_se)
+    np.testing.assert_allclose(short.coefs[short.best], whole.coefs[whole.best], atol=1e-11)
+    assert short.coefs.shape[0] == short.objective.size == short.kkt.size == n_done
+    assert heard[-2:] == [(n_done - 1, 100), (100, 100)]
+    given = fit_path(design, counts, folds=folds, lambdas=whole.lambdas, patience=6)
+    assert given.lambdas.size == 100
 
 
 @pytest.mark.parametrize("l1_ratio", [0.5, 0.05])
@@ -272,6 +301,7 @@ def test_many_columns_with_little_selection():
         ({"n_lambdas": 0}, "Invalid n_lambdas 0"),
         ({"lambdas": [0.1, -1.0]}, "Invalid lambdas"),
         ({"tolerance": 0.0}, "Invalid tolerance 0.0"),
+        ({"patience": 0}, "Invalid patience 0"),
         ({"lower": 0.1}, "Invalid lower or upper"),
         ({"counts": np.zeros(6)}, "Invalid counts: no incidents"),
         ({"counts": [1.0, 0, 0, 0, 0, 0]}, "the cells outside fold 0 hold no incidents"),

@@ -80,6 +80,7 @@ def fit_path(
     lower: ArrayLike | float = -np.inf,
     upper: ArrayLike | float = np.inf,
     tolerance: float = 1e-8,
+    patience: int | None = 10,
     n_threads: int = 1,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -109,12 +110,15 @@ def fit_path(
         Bounds of the coefficients; 0 must lie within them.
     tolerance : float
         Largest violation of the optimality conditions per cell.
+    patience : int or None
+        With folds, and penalties that are not given: the path ends when held-out deviance has risen at this
+        many penalties in a row, as what follows is overfitted; it then has fewer than `n_lambdas`. None: never.
     n_threads : int
         Threads over blocks of cells. The result has the same bits for any number.
     executor : Executor, optional
         That of `concurrent.futures`, or ``client.get_executor()`` of Dask, instead of threads.
     progress : callable, optional
-        Called with (penalties done, penalties in all).
+        Called with (penalties done, penalties in all); at the end of the path all are done.
 
     Raises
     ------
@@ -161,6 +165,7 @@ def fit_path(
         lower=lower,
         upper=upper,
         tolerance=tolerance,
+        patience=patience,
         workers=Workers(n_threads, executor),
         progress=progress,
     )
@@ -177,6 +182,7 @@ def fit_path_on(
     lower: ArrayLike | float = -np.inf,
     upper: ArrayLike | float = np.inf,
     tolerance: float = 1e-8,
+    patience: int | None = 10,
     workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PathFit:
@@ -210,7 +216,10 @@ def fit_path_on(
             penalties = np.sort(np.atleast_1d(np.asarray(lambdas, dtype=np.float64)))[::-1]
             if penalties.ndim != 1 or penalties.size == 0 or not (penalties > 0).all():
                 raise InputError(f"Invalid lambdas {lambdas!r}. They must be positive numbers.")
-        return _walk(solver, penalties, progress)
+            patience = None
+        if patience is not None:
+            patience = checks.check_count("patience", patience)
+        return _walk(solver, penalties, patience, progress)
 
 
 def check_bounds(lower: ArrayLike | float, upper: ArrayLike | float, n_columns: int) -> tuple[Floats, Floats]:
@@ -222,20 +231,31 @@ def check_bounds(lower: ArrayLike | float, upper: ArrayLike | float, n_columns: 
     return low, high
 
 
-def _walk(solver: "_Lockstep", penalties: Floats, progress: Callable[[int, int], None] | None) -> PathFit:
+def _walk(
+    solver: "_Lockstep", penalties: Floats, patience: int | None, progress: Callable[[int, int], None] | None
+) -> PathFit:
     sweep, n_lambdas = solver.sweep, penalties.size
     coefs = np.zeros((n_lambdas, sweep.n_columns))
     intercepts, objective, kkt = np.zeros((3, n_lambdas))
     cv_deviance = np.zeros((sweep.n_folds, n_lambdas))
     previous = max(solver.lambda_max(), float(penalties[0]))
+    n_rises = 0
     for number, penalty in enumerate(penalties):
         kkt[number] = solver.move_to(float(penalty), previous)
         coefs[number], intercepts[number] = solver.coefs[-1], solver.intercepts[-1]
         objective[number] = solver.objective()[-1]
         cv_deviance[:, number] = solver.sums.held_out_deviance
         previous = float(penalty)
+        rises = number > 0 and cv_deviance[:, number].sum() > cv_deviance[:, number - 1].sum()
+        n_rises = n_rises + 1 if rises else 0
+        last = number + 1 == n_lambdas or n_rises == patience
         if progress is not None:
-            progress(number + 1, n_lambdas)
+            progress(n_lambdas if last else number + 1, n_lambdas)
+        if last:
+            n_lambdas = number + 1
+            break
+    penalties, objective, kkt = penalties[:n_lambdas], objective[:n_lambdas], kkt[:n_lambdas]
+    coefs, intercepts, cv_deviance = coefs[:n_lambdas], intercepts[:n_lambdas], cv_deviance[:, :n_lambdas]
     sizes = sweep.total_weight[-1] - sweep.total_weight[:-1]
     best = one_se = None
     cv_mean = cv_se = np.empty(0)
