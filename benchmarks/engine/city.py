@@ -70,7 +70,7 @@ class City:
     @property
     def design(self) -> Any:
         """The city as the engine takes it."""
-        from rtmkc.engine.blocks import Design
+        from rtmkc.engine.design import Design
 
         return Design(self.codes, self.tables)
 

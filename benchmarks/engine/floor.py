@@ -46,7 +46,7 @@ def read_gb_per_s(words: np.ndarray, n_threads: int, repeats: int = 5) -> dict[s
     return best
 
 
-NOT_SWEPT = ("weighted_counts",)
+NOT_SWEPT = ("counted", "weighted_counts", "totals")
 """Fields of a block that a sweep does not read: it needs counts once, before the first."""
 
 
@@ -81,21 +81,27 @@ def compact_bytes(codes: tuple[np.ndarray, ...]) -> dict[str, float]:
     }
 
 
+def coefficients(n_lanes: int, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return coefficients with one column in seven in the model, and intercepts, for every fit."""
+    coefs = np.zeros((n_lanes, n_columns))
+    coefs[:, ::7] = 0.1
+    return coefs, np.full(n_lanes, -3.5)
+
+
 def sweep(city: str, n_threads: int = 1, repeats: int = 7) -> dict[str, Any]:
     """Measure one sweep of six fits, and reading in the same process by as many threads, in turns."""
-    from rtmkc.engine.blocks import MemoryBlocks, thread_map
+    from rtmkc.engine.blocks import MemoryBlocks
     from rtmkc.engine.sweeps import PoissonSweep
+    from rtmkc.engine.workers import Workers
 
     data = City(city)
     source = MemoryBlocks.build(data.design, data.counts, folds=data.folds)
     held = sum(bytes_of(source.load(number)) for number in range(source.n_blocks))
     words = np.ones(STREAM_BYTES // 8, dtype=np.uint64)
     seconds, speed = np.inf, 0.0
-    with thread_map(n_threads) as block_map:
-        sums = PoissonSweep(data.design.tables, source, block_map=block_map)
-        coefs = np.zeros((sums.n_lanes, sums.n_columns))
-        coefs[:, ::7] = 0.1
-        start = np.full(sums.n_lanes, -3.5)
+    with Workers(n_threads).at_work() as team:
+        sums = PoissonSweep(data.design.tables, source, workers=team)
+        coefs, start = coefficients(sums.n_lanes, sums.n_columns)
         sums(coefs, start)
         for _ in range(repeats):
             speed = max(speed, *read_gb_per_s(words, n_threads, 1).values())

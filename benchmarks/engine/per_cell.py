@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
+from floor import coefficients
 from processes import best_of, memory_gb
 
 N_FACTORS = 10
@@ -56,17 +57,17 @@ def costs(shape: tuple[int, int], n_threads: int = 2) -> dict[str, Any]:
 
 def _sweep(problem: Any, n_threads: int, repeats: int) -> tuple[float, float]:
     """Return the seconds of cutting the cells into blocks, and of one sweep of six fits over them."""
-    from rtmkc.engine.blocks import MemoryBlocks, thread_map
+    from rtmkc.engine.blocks import MemoryBlocks
     from rtmkc.engine.sweeps import PoissonSweep
+    from rtmkc.engine.workers import Workers
 
     folds = np.random.default_rng(5).integers(0, 5, problem.n_cells, dtype=np.int32)
     started = time.perf_counter()
-    source = MemoryBlocks.build(problem.design, problem.counts, folds=folds)
+    source = MemoryBlocks.build(problem.design, problem.counts, folds=folds, n_threads=n_threads)
     building = time.perf_counter() - started
-    with thread_map(n_threads) as block_map:
-        sums = PoissonSweep(problem.design.tables, source, block_map=block_map)
-        coefs, start = np.zeros((sums.n_lanes, sums.n_columns)), np.full(sums.n_lanes, -3.5)
-        coefs[:, ::7] = 0.1
+    with Workers(n_threads).at_work() as team:
+        sums = PoissonSweep(problem.design.tables, source, workers=team)
+        coefs, start = coefficients(sums.n_lanes, sums.n_columns)
         sums(coefs, start)
         sweep, _ = best_of(lambda: sums(coefs, start), max(3, repeats))
     return building, sweep
