@@ -21,8 +21,12 @@ def in_threads(function: Callable[..., Result], *arguments: Any) -> list[Result]
     >>> in_threads(pow, [2, 3], [4, 5])
     [16, 243]
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, *arguments))
+    calls = list(zip(*arguments, strict=True))
+    n_threads = min(os.cpu_count() or 1, len(calls))
+    if n_threads <= 1:
+        return [function(*call) for call in calls]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(lambda call: function(*call), calls))
 
 
 def inner(one: np.ndarray, other: np.ndarray) -> float:
