@@ -6,7 +6,7 @@ import pytest
 import shapely
 
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.allocate import allocate
+from rtmkc.places.corridors.allocate import _points_along, allocate
 from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.raster.grid import Grid, StudyArea
 
@@ -115,3 +115,19 @@ def test_bad_input_is_refused():
     )
     with pytest.raises(InputError, match="make the network with crs="):
         allocate(grid, elsewhere)
+
+
+def test_middles_of_pieces_are_those_of_geos():
+    """Along lines of many vertices, some of them repeated, the middles are bit for bit where GEOS puts them."""
+    random = np.random.default_rng(0)
+    lines = [shapely.LineString(np.cumsum(random.normal(0, 30, (n, 2)), axis=0)) for n in (2, 3, 9, 40)]
+    repeated = shapely.get_coordinates(lines[2])[[0, 1, 1, 1, 2, 3, 3]]
+    lines = shapely.transform(np.array([*lines, shapely.LineString(repeated)]), np.array([3e5, 4e6]).__add__)
+    network = StreetNetwork.from_layer(gpd.GeoDataFrame(geometry=lines, crs=32615), snap_m=0)
+    segment, eastings, northings, length = _points_along(network, 7.0)
+    for number, line in enumerate(network.segments.geometry):
+        own = segment == number
+        along = (np.arange(own.sum()) + 0.5) * length[own]
+        there = shapely.get_coordinates(shapely.line_interpolate_point(line, along))
+        assert (there == np.column_stack([eastings[own], northings[own]])).all()
+        assert length[own].sum() == pytest.approx(line.length)

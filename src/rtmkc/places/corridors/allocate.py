@@ -11,7 +11,7 @@ from scipy.sparse import csc_array, csr_array, diags_array
 
 from rtmkc.checks import check_positive
 from rtmkc.errors import InputError
-from rtmkc.places.corridors.kernels import count_near_cells
+from rtmkc.places.corridors.kernels import count_near_cells, middles_of_pieces
 from rtmkc.places.corridors.network.streets import StreetNetwork
 from rtmkc.raster.grid import Grid
 
@@ -182,7 +182,7 @@ def _points_along(
     lengths = network.segments["length_m"].to_numpy()
     n_pieces = np.maximum(np.ceil(lengths / spacing_m - 1e-9), 1).astype(np.int64)
     segment = np.repeat(np.arange(len(lines)), n_pieces)
-    number = np.arange(len(segment)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
-    piece = (lengths / n_pieces)[segment]
-    middles = shapely.get_coordinates(shapely.line_interpolate_point(lines[segment], (number + 0.5) * piece))
-    return segment, middles[:, 0].copy(), middles[:, 1].copy(), piece
+    starts = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(lines))])
+    middles = np.empty((len(segment), 2))
+    middles_of_pieces(shapely.get_coordinates(lines), starts, n_pieces, lengths, middles)
+    return segment, middles[:, 0].copy(), middles[:, 1].copy(), (lengths / n_pieces)[segment]

@@ -82,6 +82,35 @@ class Record(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def middles_of_pieces(
+    places: np.ndarray, starts: np.ndarray, pieces: np.ndarray, length: np.ndarray, middles: np.ndarray
+) -> None:
+    """Write the middle of every one of `pieces[s]` equal pieces of line s, whose vertices begin at ``starts[s]``.
+
+    The arithmetic is that of GEOS's interpolation, which gives the same bits; this walks a line once for all its points.
+    """
+    at = 0
+    for line in range(len(pieces)):
+        vertex, last = starts[line], starts[line + 1] - 1
+        behind = 0.0
+        for number in range(pieces[line]):
+            along = (number + 0.5) * (length[line] / pieces[line])
+            middles[at, 0], middles[at, 1] = places[last, 0], places[last, 1]
+            while vertex < last:
+                east = places[vertex + 1, 0] - places[vertex, 0]
+                north = places[vertex + 1, 1] - places[vertex, 1]
+                step = np.sqrt(east * east + north * north)
+                if behind + step > along:
+                    share = (along - behind) / step
+                    middles[at, 0] = east * share + places[vertex, 0]
+                    middles[at, 1] = north * share + places[vertex, 1]
+                    break
+                behind += step
+                vertex += 1
+            at += 1
+
+
+@njit(cache=True, nogil=True)
 def count_near_cells(
     segment: np.ndarray,
     eastings: np.ndarray,

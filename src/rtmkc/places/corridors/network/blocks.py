@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import shapely
@@ -57,7 +58,13 @@ class StreetBlocks:
 
     @classmethod
     def of_network(cls, network: StreetNetwork) -> "StreetBlocks":
-        """Join the segments of a network at every node where nothing else meets them."""
+        """Join the segments of a network at every node where nothing else meets them; once a network."""
+        if network not in _BLOCKS:
+            _BLOCKS[network] = cls._joined(network)
+        return _BLOCKS[network]
+
+    @classmethod
+    def _joined(cls, network: StreetNetwork) -> "StreetBlocks":
         segments = network.segments
         n_segments = len(segments)
         street = network.street_numbers
@@ -116,7 +123,7 @@ class StreetBlocks:
         return nearer
 
     def graph(self, *, bearing_m: float = BEARING_M) -> PathGraph:
-        """Return which block may follow which, and whether that is a turn.
+        """Return which block may follow which, and whether that is a turn; worked out once.
 
         Parameters
         ----------
@@ -130,6 +137,15 @@ class StreetBlocks:
         just two of the blocks that meet there have that name. Changes by more than 150 degrees (U-turns) and loops
         are no part of any path.
         """
+        if bearing_m not in self._graphs:
+            self._graphs[bearing_m] = self._graph(bearing_m)
+        return self._graphs[bearing_m]
+
+    @cached_property
+    def _graphs(self) -> dict[float, PathGraph]:
+        return {}
+
+    def _graph(self, bearing_m: float) -> PathGraph:
         n_arcs = 2 * self.n_blocks
         tails = np.column_stack([self.tail, self.head]).ravel()
         heads = np.column_stack([self.head, self.tail]).ravel()
@@ -193,6 +209,10 @@ class StreetBlocks:
         key = tails.astype(np.int64) * (len(self.names) + 1) + street + 1
         _, number, count = np.unique(key, return_inverse=True, return_counts=True)
         return count[number]
+
+
+_BLOCKS: "WeakKeyDictionary[StreetNetwork, StreetBlocks]" = WeakKeyDictionary()
+"""Blocks of the networks in use: several surfaces are often put on one."""
 
 
 def _deflections(leaves: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ AROUND_M = 1000.0
 """How far beyond the area streets are read, in metres."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StreetNetwork:
     """Street segments that meet at nodes.
 
