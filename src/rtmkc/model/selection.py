@@ -85,7 +85,7 @@ def select_columns(
         for family in FAMILIES
     }
     best = min(searches, key=lambda family: searches[family].bic)
-    if searches[best].fit.family == "poisson":
+    if searches[best].fit.at_boundary:
         best = "poisson"  # dispersion at its boundary: NB1 is the Poisson model with a parameter too many
     return Selection(usable, path, kept, searches, searches[best])
 
