@@ -25,22 +25,14 @@ MAX_CELLS = 50_000_000
 
 @dataclass(frozen=True, eq=False)
 class Grid(Frame):
-    """Square cells over a study area.
+    """Square cells over a study area: a `Frame` whose cells are in memory.
 
     A cell belongs to the area if any of it is inside; `share` is how much. Make one with `cover`.
 
     Attributes
     ----------
-    area : StudyArea
-        With holes smaller than a cell closed.
-    cell_size : float
-        Side of a cell in metres.
-    west, north : float
-        Outer corner of the first raster cell, in metres of ``area.crs``.
-    n_rows, n_columns : int
-        Shape of the raster.
-    block_length : float or None
-        Metres; what "1 block" means.
+    area, cell_size, west, north, n_rows, n_columns, block_length
+        Those of `Frame`.
     inside : ndarray of bool, shape (n_rows, n_columns)
         Which raster cells are cells of the area.
     share : ndarray of float, shape (n_cells,)
