@@ -270,9 +270,9 @@ def _collect(
 @_intrinsic
 def _scan(
     _context: Any, change: Any, intercept: Any, prefix: Any, sums: Any, exposure: Any, fold: Any, kept: Any,
-    _n_rows: Any,
+    _first_exposure: Any, _first: Any, _n_rows: Any,
 ) -> Any:  # fmt: skip
-    """Add up changes to log means and those's exponentials to prefix sums, row by row; clear the changes.
+    """Add up changes to log means and their exponentials to prefix sums, row by row; clear the changes.
 
     ``sums[0]`` gains what is kept, ``sums[1]`` what is held out: ``kept[fold]`` is 1 in the lanes that
     use a row and 0 in the lane that leaves it out.
@@ -283,7 +283,7 @@ def _scan(
         changes, intercepts, prefixes, totals, exposures, folds, keeps = (
             lanes.data(position, arguments) for position in range(7)
         )
-        n_rows = arguments[7]
+        first_exposure, first, n_rows = arguments[7:]
         zero, one = (ir.Constant(n_rows.type, value) for value in (0, 1))
         power, inside, outside = (cgutils.alloca_once(builder, _DOUBLES) for _ in range(3))
         builder.store(lanes.load(lanes.row(intercepts, zero)), power)
@@ -295,8 +295,12 @@ def _scan(
             current = builder.fadd(builder.load(power), lanes.load(place))
             builder.store(current, power)
             lanes.store(lanes.number(0.0), place)
-            mean = builder.fmul(lanes.exponential(current), lanes.spread(lanes.item(exposures, loop.index)))
-            keep = builder.fmul(mean, lanes.load(lanes.row(keeps, lanes.item(folds, loop.index))))
+            mean = builder.fmul(
+                lanes.exponential(current),
+                lanes.spread(lanes.item(exposures, builder.add(first_exposure, loop.index))),
+            )
+            own_fold = lanes.item(folds, builder.add(first, loop.index))
+            keep = builder.fmul(mean, lanes.load(lanes.row(keeps, own_fold)))
             total = builder.fadd(builder.load(inside), keep)
             builder.store(total, inside)
             lanes.store(total, lanes.row(prefixes, builder.add(loop.index, one)))
@@ -307,8 +311,8 @@ def _scan(
         lanes.add(lanes.row(totals, one), builder.load(outside))
         return context.get_dummy_value()
 
-    signature = types.void(change, intercept, prefix, sums, exposure, fold, kept, types.intp)
-    return signature, generate
+    rows = types.intp, types.intp, types.intp
+    return types.void(change, intercept, prefix, sums, exposure, fold, kept, *rows), generate
 
 
 @_compile
@@ -335,20 +339,36 @@ def sweep_block(
         for lane in range(LANES):
             chosen[number, lane] = contribution[switches[number], lane]
     kept = _rows(n_folds + 1)
-    kept[:] = 1.0
+    for row in range(n_folds + 1):
+        for lane in range(LANES):
+            kept[row, lane] = 1.0
     for lane in range(min(LANES, n_folds - first_lane)):
         kept[1 + first_lane + lane, lane] = 0.0
     by_switch, totals = _rows(switches.size), _rows(2)
     change, prefix = _rows(TILE + 1), _rows(TILE + 1)
-    ones = np.ones(TILE)
+    everywhere = exposure.size == 0
+    exposures = np.ones(TILE) if everywhere else exposure
     for tile in range(pointer.size - 1):
-        start, stop = tile * TILE, min((tile + 1) * TILE, fold.size)
+        start = tile * TILE
+        n_rows = min(TILE, fold.size - start)
         _enter(change, chosen, begin, last, switch, pointer[tile], pointer[tile + 1])
-        exposures = exposure[start:stop] if exposure.size > 0 else ones
-        _scan(change, intercept, prefix, totals, exposures, fold[start:stop], kept, stop - start)
+        _scan(
+            change,
+            intercept,
+            prefix,
+            totals,
+            exposures,
+            fold,
+            kept,
+            0 if everywhere else start,
+            start,
+            n_rows,
+        )
         _collect(by_switch, prefix, begin, last, switch, pointer[tile], pointer[tile + 1])
-    histogram[:] = by_switch
-    sums[:] = totals
+    for lane in range(LANES):
+        for number in range(switches.size):
+            histogram[number, lane] = by_switch[number, lane]
+        sums[0, lane], sums[1, lane] = totals[0, lane], totals[1, lane]
 
 
 @_compile
@@ -382,52 +402,55 @@ def add_rows(total: Any, rows: Any, values: Any) -> None:
 
 @_compile
 def _tile_means(
-    begin: Any, last: Any, switch: Any, contribution: Any, intercept: float, exposure: Any, fold: Any,
-    left_out: int, power: Any, mean: Any, mean_bits: Any,
+    start: int, end: int, begin: Any, last: Any, switch: Any, contribution: Any, intercept: float,
+    first: int, n_rows: int, exposure: Any, fold: Any, left_out: int, power: Any, power_bits: Any,
+    mean: Any, mean_bits: Any,
 ) -> None:  # fmt: skip
     """Fill the means of a tile's rows, 0 in the fold left out; `power` is zero before and after."""
-    for run in range(begin.size):
+    for run in range(start, end):
         value = contribution[switch[run]]
         power[begin[run]] += value
         power[int(last[run]) + 1] -= value
     running = intercept
-    for row in range(fold.size):
+    for row in range(n_rows):
         running += power[row]
         power[row] = min(max(running, -_LARGEST_POWER), _LARGEST_POWER)
     # The exponential of a sweep, in loops that the compiler makes vectors of.
-    for row in range(fold.size):
+    for row in range(n_rows):
         rest = power[row] - ((power[row] + _ROUNDER) - _ROUNDER)
         series = 0.0
         for coefficient in _FALLING_SERIES:
             series = series * rest + coefficient
         mean[row] = series
         power[row] += _ROUNDER
-    bits = power.view(np.int64)
-    for row in range(fold.size):
-        mean_bits[row] += bits[row] << 52
-    for row in range(exposure.size):
-        mean[row] *= exposure[row]
-    for row in range(fold.size):
-        mean[row] = 0.0 if fold[row] == left_out else mean[row]
-    power[: fold.size + 1] = 0.0
+    for row in range(n_rows):
+        mean_bits[row] += power_bits[row] << 52
+    if exposure.size > 0:
+        for row in range(n_rows):
+            mean[row] *= exposure[first + row]
+    for row in range(n_rows):
+        mean[row] = 0.0 if fold[first + row] == left_out else mean[row]
+    for row in range(n_rows + 1):
+        power[row] = 0.0
 
 
 @_compile
 def _link(
-    begin: Any, last: Any, switch: Any, chosen: Any, picked: Any, first_begin: Any, next_begin: Any,
-    first_end: Any, next_end: Any,
+    start: int, end: int, begin: Any, last: Any, switch: Any, chosen: Any, picked: Any, first_begin: Any,
+    next_begin: Any, first_end: Any, next_end: Any,
 ) -> None:  # fmt: skip
     """Pick a tile's runs of chosen switches; link them by the row they begin in, and by the row behind them."""
     n_picked = 0
-    for run in range(begin.size):
+    for run in range(start, end):
         picked[n_picked] = run
         n_picked += chosen[switch[run]]
-    first_begin[:] = -1
-    first_end[:] = -1
+    for row in range(TILE + 1):
+        first_begin[row] = first_end[row] = -1
     for number in range(n_picked - 1, -1, -1):
         row, behind = begin[picked[number]], int(last[picked[number]]) + 1
-        next_begin[number], first_begin[row] = first_begin[row], number
-        next_end[number], first_end[behind] = first_end[behind], number
+        next_begin[number] = first_begin[row]
+        next_end[number] = first_end[behind]
+        first_begin[row] = first_end[behind] = number
 
 
 @_compile
@@ -441,31 +464,34 @@ def pair_block(
     chosen; row 0 is the intercept, which every cell has. When a run ends, what it shared with each of those
     still there is the prefix sum now less that when the later of the two began.
     """
-    longest = np.max(pointer[1:] - pointer[:-1]) + 1
+    longest = 1
+    for tile in range(pointer.size - 1):
+        longest = max(longest, pointer[tile + 1] - pointer[tile] + 1)
     picked, next_begin, next_end = np.empty((3, longest), dtype=np.int64)
     first_begin, first_end = np.empty((2, TILE + 1), dtype=np.int64)
     power, mean = np.zeros(TILE + 1), np.zeros(TILE)
-    mean_bits = mean.view(np.int64)
+    power_bits, mean_bits = power.view(np.int64), mean.view(np.int64)
     chosen = (place >= 0).astype(np.int64)
     size = pairs.shape[0]
     present, position = np.zeros((2, size), dtype=np.int64)
     entered = np.zeros(size)
     for tile in range(pointer.size - 1):
-        cells = slice(tile * TILE, min((tile + 1) * TILE, fold.size))
-        runs = slice(pointer[tile], pointer[tile + 1])
-        switches = switch[runs]
+        first = tile * TILE
+        n_rows = min(TILE, fold.size - first)
         _tile_means(
-            begin[runs], last[runs], switches, contribution, intercept,
-            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, power, mean, mean_bits,
+            pointer[tile], pointer[tile + 1], begin, last, switch, contribution, intercept,
+            first, n_rows, exposure, fold, left_out, power, power_bits, mean, mean_bits,
         )  # fmt: skip
-        _link(begin[runs], last[runs], switches, chosen, picked, first_begin, next_begin, first_end, next_end)
+        _link(
+            pointer[tile], pointer[tile + 1], begin, last, switch, chosen, picked,
+            first_begin, next_begin, first_end, next_end,
+        )  # fmt: skip
         n_present = 1
         total = 0.0
-        n_rows = cells.stop - cells.start
         for row in range(n_rows):
             number = first_end[row]
             while number >= 0:
-                gone = place[switches[picked[number]]]
+                gone = place[switch[picked[number]]]
                 gap = position[gone]
                 since = entered[gap]
                 for other in range(n_present):
@@ -476,7 +502,7 @@ def pair_block(
                 number = next_end[number]
             number = first_begin[row]
             while number >= 0:
-                come = place[switches[picked[number]]]
+                come = place[switch[picked[number]]]
                 present[n_present], entered[n_present], position[come] = come, total, n_present
                 n_present += 1
                 number = next_begin[number]
@@ -496,36 +522,41 @@ def hessian_block(
     A switch sets the columns from `column_start` to before `column_end` to the numbers at `value_start` in
     `values`. Cells with the same x are added at once.
     """
-    longest = np.max(pointer[1:] - pointer[:-1]) + 1
+    longest = 1
+    for tile in range(pointer.size - 1):
+        longest = max(longest, pointer[tile + 1] - pointer[tile] + 1)
     picked, next_begin, next_end = np.empty((3, longest), dtype=np.int64)
     first_begin, first_end = np.empty((2, TILE + 1), dtype=np.int64)
     power, mean = np.zeros(TILE + 1), np.zeros(TILE)
-    mean_bits = mean.view(np.int64)
+    power_bits, mean_bits = power.view(np.int64), mean.view(np.int64)
     chosen = (column_end > column_start).astype(np.int64)
     for tile in range(pointer.size - 1):
-        cells = slice(tile * TILE, min((tile + 1) * TILE, fold.size))
-        runs = slice(pointer[tile], pointer[tile + 1])
-        switches = switch[runs]
+        first = tile * TILE
+        n_rows = min(TILE, fold.size - first)
         _tile_means(
-            begin[runs], last[runs], switches, contribution, intercept,
-            exposure[cells] if exposure.size > 0 else exposure, fold[cells], left_out, power, mean, mean_bits,
+            pointer[tile], pointer[tile + 1], begin, last, switch, contribution, intercept,
+            first, n_rows, exposure, fold, left_out, power, power_bits, mean, mean_bits,
         )  # fmt: skip
-        _link(begin[runs], last[runs], switches, chosen, picked, first_begin, next_begin, first_end, next_end)
+        _link(
+            pointer[tile], pointer[tile + 1], begin, last, switch, chosen, picked,
+            first_begin, next_begin, first_end, next_end,
+        )  # fmt: skip
         point = np.zeros(hessian.shape[0])
         point[0] = 1.0
         pending = 0.0
-        for row in range(cells.stop - cells.start):
+        for row in range(n_rows):
             if first_begin[row] >= 0 or first_end[row] >= 0:
                 _add_outer(hessian, point, pending)
                 pending = 0.0
             number = first_end[row]
             while number >= 0:
-                gone = switches[picked[number]]
-                point[column_start[gone] : column_end[gone]] = 0.0
+                gone = switch[picked[number]]
+                for column in range(column_start[gone], column_end[gone]):
+                    point[column] = 0.0
                 number = next_end[number]
             number = first_begin[row]
             while number >= 0:
-                come = switches[picked[number]]
+                come = switch[picked[number]]
                 offset = value_start[come] - column_start[come]
                 for column in range(column_start[come], column_end[come]):
                     point[column] = values[offset + column]
