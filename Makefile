@@ -82,10 +82,10 @@ large: $(STAMP) ## read five million made-up rows: seconds and memory
 	$(BIN)/python benchmarks/large_csv.py
 
 bench: $(STAMP) ## the engine against its peers at 180,000 cells; ten minutes and glum's own, can be resumed; R glmnet wanted
-	$(BIN)/python benchmarks/engine/bench.py
+	$(BIN)/python benchmarks/engine/bench.py $(BENCH)
 
 bench-large: $(STAMP) ## the same at 1.8 million cells, and costs per cell up to 18 million; 12 GB of memory
-	$(BIN)/python benchmarks/engine/bench.py --large
+	$(BIN)/python benchmarks/engine/bench.py --large $(BENCH)
 
 clean: ## remove the environment and what runs wrote
 	rm -rf $(VENV) rtmkc-demo real-results study-results .pytest_cache .mypy_cache .ruff_cache

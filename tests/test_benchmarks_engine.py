@@ -81,6 +81,20 @@ def test_the_largest_penalty_is_the_smallest_that_keeps_all_at_zero(tiny):
     assert tiny.lambdas[-1] == pytest.approx(first / 1000)
 
 
+def test_a_city_written_again_keeps_what_programs_left(bench, tiny):
+    """The same city leaves a program's file where it is, so that late and early programs are judged together."""
+    tiny.path("path-somebody.f8").write_bytes(b"")
+    before = tiny.path("digest.txt").read_text(encoding="utf-8")
+    again = bench["city"].write_city("tiny", (30, 30), 6, str(tiny.folder))
+    assert again["digest"] == before
+    assert tiny.path("path-somebody.f8").exists()
+    tiny.path("path-somebody.f8").unlink()
+    tiny.path("digest.txt").write_text("of another city", encoding="utf-8")
+    bench["city"].write_city("tiny", (30, 30), 6, str(tiny.folder))
+    assert tiny.path("digest.txt").read_text(encoding="utf-8") == before
+    assert [one.name for one in tiny.folder.iterdir()] == ["tiny"]
+
+
 def test_differences_are_ours_less_the_peers_where_both_have_a_penalty(bench):
     """Sums and the worst are over the shared penalties; positive means that ours is higher."""
     found = {

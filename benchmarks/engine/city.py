@@ -1,6 +1,7 @@
 """The benchmark city as plain arrays on disk, so that a program under measurement does nothing but its own work."""
 
 import hashlib
+import shutil
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from processes import RESULTS
 
 CITIES = RESULTS / "cities"
+DIGEST = "digest.txt"
 LARGEST_MATRIX = 2_000_000
 """Cells up to which the 0/1 columns are written for the peers."""
 DISPERSION = 0.5
@@ -114,11 +116,9 @@ def write_city(
     started = time.perf_counter()
     candidates = problem.candidates
     seconds = time.perf_counter() - started
-    city = City(name, Path(folder))
-    city.path("").mkdir(parents=True, exist_ok=True)
-    for stale in city.path("").iterdir():
-        if stale.is_file():
-            stale.unlink()
+    city = City(f"{name}.new", Path(folder))
+    shutil.rmtree(city.path(""), ignore_errors=True)
+    city.path("").mkdir(parents=True)
     for number, (codes, table) in enumerate(zip(candidates.codes, candidates.tables, strict=True)):
         np.save(city.path(f"codes_{number:04d}.npy"), codes)
         np.save(city.path(f"table_{number:04d}.npy"), table)
@@ -133,16 +133,28 @@ def write_city(
     ones = 0
     if problem.n_cells <= LARGEST_MATRIX and n_factors <= 20:
         ones = _write_matrix(city)
-    digest = hashlib.sha256()
-    for path in sorted(city.path("").iterdir()):
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
+    digest = _digest(city)
+    city.path(DIGEST).write_text(digest, encoding="utf-8")
+    present = City(name, Path(folder))
+    # The same city keeps what the programs left beside it: their coefficients are judged together.
+    if present.path(DIGEST).exists() and present.path(DIGEST).read_text(encoding="utf-8") == digest:
+        shutil.rmtree(city.path(""))
+    else:
+        shutil.rmtree(present.path(""), ignore_errors=True)
+        city.path("").rename(present.path(""))
     return {
-        "digest": digest.hexdigest()[:16],
+        "digest": digest,
         "seconds": seconds, "n_cells": problem.n_cells, "n_columns": candidates.n_columns, "ones": ones,
         "incidents": float(problem.counts.sum()), "busy": float((problem.counts > 0).mean()),
         "code_bytes": sum(codes.itemsize for codes in candidates.codes),
     }  # fmt: skip
+
+
+def _digest(city: City) -> str:
+    found = hashlib.sha256()
+    for path in sorted(city.path("").iterdir()):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def penalties(codes: Any, tables: Any, counts: np.ndarray) -> np.ndarray:
