@@ -16,9 +16,10 @@ LONGEST_LAG = 40
 """Cells; beyond it, and beyond a quarter of the shorter side, pairs say more of the city's shape than of patches."""
 DIGITS = 3
 """Variance and range are kept to three decimals: finer than data can tell, and the same however sums are ordered."""
-TOLERANCE = 1e-10
+TOLERANCE = 1e-9
 ROUGH = 1e-7
-"""Of equations that are solved by steps: of weights, and of tests, which only count how many shifts score higher."""
+"""Of equations that are solved by steps: of weights, which are then within 2e-9 of their standard errors (two real
+cities), and of tests, which only count how many shifts score higher."""
 LEVELS = 32
 MAX_STEPS = 300
 
@@ -103,29 +104,19 @@ class Whitener:
         variance = np.interp(diagonal, levels, inverse)
         return Whitened(residual, weight, variance, 1.0 / (diagonal.mean() + kernel))
 
-    def solve(self, vectors: Sequence[Floats], starts: Sequence[Floats] = ()) -> list[Floats]:
-        """Return the inverse covariance times each of some cell vectors, several at once.
+    def solve(self, vectors: Sequence[Floats]) -> list[Floats]:
+        """Return the inverse covariance times each of some cell vectors, several at once."""
+        return in_threads(self._solve, vectors)
 
-        Parameters
-        ----------
-        vectors : sequence of ndarray, each (n_cells,)
-        starts : sequence of ndarray, each (n_cells,), optional
-            Near the solutions.
-        """
-        return in_threads(self._solve, vectors, starts or [None] * len(vectors))
-
-    def _solve(self, vector: Floats, start: Floats | None) -> Floats:
+    def _solve(self, vector: Floats) -> Floats:
         """Conjugate gradients, preconditioned by the diagonal."""
         diagonal, kernel = self._diagonal, self._kernel
         if kernel is None:
             return vector / diagonal
-        enough = self._tolerance**2 * inner(vector, vector / diagonal)
-        if start is None:
-            solution, left = np.zeros_like(vector), vector.copy()
-        else:
-            solution, left = start.copy(), vector - diagonal * start - self._plane.convolve(start, kernel)
+        solution, left = np.zeros_like(vector), vector.copy()
         scaled = left / diagonal
         direction, size = scaled.copy(), inner(left, scaled)
+        enough = self._tolerance**2 * size
         for _ in range(MAX_STEPS):
             if size <= enough:
                 break
@@ -207,12 +198,10 @@ def fit_with_noise(
     columns = np.column_stack([np.ones(len(counts)), matrix, covariates])
     point: Floats = np.linalg.lstsq(columns, np.log(start) - offset, rcond=None)[0]
     means = start
-    solutions: list[Floats] = []
-    # The first solution only says what noise is left around it.
-    for tolerance in (ROUGH, TOLERANCE):
+    for _ in range(2):
         noise = measure_noise(plane, counts, means)
-        whitener = Whitener(plane, means, noise, tolerance=tolerance)
-        solutions = whitener.solve(list(columns.T), solutions)
+        whitener = Whitener(plane, means, noise)
+        solutions = whitener.solve(list(columns.T))
         weighted = np.column_stack(solutions)
         point = _solve_equation(columns, weighted, counts, offset, point)
         means = np.exp(columns @ point + offset)
