@@ -276,6 +276,18 @@ def test_one_column_and_one_incident():
     assert not positive.coefs.any()
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_is_in_at_the_first_penalty(seed):
+    """Where the null is best, the fit that is exact to rounding is the null: no column by a rounding error."""
+    design, folds = make_city(seed, n_cells=2000)[0], np.arange(2000) % 5
+    counts = np.random.RandomState(seed).poisson(0.2, 2000).astype(float)
+    path = fit_path(design, counts, folds=folds, n_lambdas=6, lambda_ratio=0.5)
+    assert not path.coefs[0].any()
+    alone = fit_path(design, counts, folds=folds, n_lambdas=1)
+    assert (alone.best, np.count_nonzero(alone.coefs)) == (0, 0)
+    assert alone.intercepts[0] == pytest.approx(np.log(counts.mean()), abs=1e-12)
+
+
 def test_progress_is_told(city):
     """The callback hears of every penalty, in order."""
     design, counts, _ = city

@@ -331,7 +331,8 @@ class _Lockstep:
         """Return the smallest penalty that keeps every coefficient of the full fit at zero."""
         need = self._pull(self._null_gradient[np.newaxis]).max(initial=0.0) / self.l1_ratio
         # Without any column that may move, every penalty gives the null; any positive scale will do.
-        return float(need) if need > 1e-14 else 1.0
+        # A hair more, so that rounding does not decide whether the first column is in at the first penalty.
+        return float(need) + 10 * POLISHED if need > 1e-14 else 1.0
 
     def _pull(self, gradient: Floats) -> Floats:
         """Return how strongly each column at zero is pulled into a direction its bounds allow."""
