@@ -9,6 +9,7 @@ the city it was made with has changed, all of them with `--again`, and only thos
 """
 
 import argparse
+import fcntl
 import sys
 import time
 from collections.abc import Iterator
@@ -151,6 +152,13 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="only write the page")
     asked = parser.parse_args()
     name = "bench-large" if asked.large else "bench"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    lock = (RESULTS / "lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run measures already: two at once would spoil both", file=sys.stderr)
+        return 1
     results = Results(RESULTS / "bench.json")
     if not asked.page:
         started = time.time()
