@@ -46,7 +46,7 @@ def costs(shape: tuple[int, int], n_threads: int = 2) -> dict[str, Any]:
         eta = design.linear(coef)
         return np.asarray(np.exp(eta - eta.min()))
 
-    scoring, _ = best_of(scores, 3)
+    scoring, _ = best_of(scores, 5)
     rounds = len(found.steps) + 1
     return {
         "n_cells": n_cells, "seconds": measuring + building + sweep + search + scoring, "measuring": measuring,
@@ -69,5 +69,5 @@ def _sweep(problem: Any, n_threads: int, repeats: int) -> tuple[float, float]:
         sums = PoissonSweep(problem.design.tables, source, workers=team)
         coefs, start = coefficients(sums.n_lanes, sums.n_columns)
         sums(coefs, start)
-        sweep, _ = best_of(lambda: sums(coefs, start), max(3, repeats))
+        sweep, _ = best_of(lambda: sums(coefs, start), 7)
     return building, sweep
