@@ -194,7 +194,12 @@ class Contest:
         candidates = build_candidates(grid, self.setting.factors, cells=split.learned)
         part = candidates.within(split.learned)
         observations = split.training_part(part.grid, with_exposure=True)
-        why = RiskTerrainModel(method, random_state=self.setting.seed)  # type: ignore[arg-type]
+        # Only the surface is wanted: shifts do not enter that of classic weights.
+        why = RiskTerrainModel(
+            method,  # type: ignore[arg-type]
+            shift_test=method == "guarded",
+            random_state=self.setting.seed,
+        )
         why.fit(part.grid, part, observations, allow_later_factors=True)
         score = np.zeros(grid.n_cells)
         coefs = why.weights_.set_index("factor")["coef"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ class RiskTerrain:
             if not np.allclose(value, parts, rtol=1e-12, atol=0):
                 raise RuntimeError(f"{name} is not the product of its parts")
 
-    @property
+    @cached_property
     def factors(self) -> list[str]:
         """Names of the factors in the model, strongest first."""
         return list(self.weights.loc[self.weights["status"] == "in the model", "factor"])
