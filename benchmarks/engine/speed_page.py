@@ -110,7 +110,7 @@ def page(
     parts += ["## What was asked", promised(promises(results)), "## What was not better", not_better(rows)]
     parts += ["## A sweep against the memory floor", FLOOR, floor(results)]
     parts += ["## From files to a map", FILES, end_to_end(results)]
-    parts += ["## What a cell costs", CELLS, costs(sizes)]
+    parts += ["## What a cell costs", CELLS, costs(sizes), disk_in_words()]
     if len(sizes) > 1:
         parts.append("![What a cell costs against the size of the city](images/speed-per-cell.png)\n")
     parts += ["## Compiling", compiling(results), "## Programs and machine", programs(results)]
@@ -358,6 +358,19 @@ def costs(sizes: Sequence[dict[str, Any]]) -> str:
         "peak, GB",
     ]
     return table(heads, lines)
+
+
+def disk_in_words() -> str:
+    """Return how long the steps from disk took, and the scores of the larger region."""
+    disk = from_disk()
+    if disk is None:
+        return ""
+    steps = ", ".join(f"{name} {seconds_text(value)} s" for name, value in disk.get("steps_s", {}).items())
+    text = f"From disk, {disk['n_cells']:,} cells: {disk['seconds']:.0f} s and {disk['peak_gb']:.2f} GB in all ({steps})."
+    region = disk.get("region")
+    if region:
+        text += f" {region['n_cells']:,} cells scored window by window: {region['seconds']:.0f} s, {region['peak_gb']:.2f} GB."
+    return text
 
 
 def nanoseconds(one: dict[str, Any], kind: str) -> float | None:
