@@ -22,6 +22,8 @@ from rtmkc.storage import write_text
 PAGE = ROOT / "docs" / "reference" / "speed.md"
 IMAGES = PAGE.parent / "images"
 FROM_DISK = RESULTS / "from-disk.json"
+CLUSTER_FILE = RESULTS / "cluster.json"
+KANSAS_CITY_FILE = RESULTS / "kansas-city.json"
 """What the measurement of blocks on disk leaves: ``n_cells``, ``seconds``, ``peak_gb``, and any of the kinds of work of `KINDS` in seconds."""
 LARGE, SMALL, WIDE = "1.8M", "180k", "2400 columns"
 SIZES = ("180k", "600k", "1.8M", "6M", "18M")
@@ -113,6 +115,8 @@ def page(
     parts += ["## What a cell costs", CELLS, costs(sizes), disk_in_words()]
     if len(sizes) > 1:
         parts.append("![What a cell costs against the size of the city](images/speed-per-cell.png)\n")
+    parts += ["## Past one machine", CLUSTER, past_one_machine()]
+    parts += ["## Kansas City before and after", KANSAS_CITY, before_and_after()]
     parts += ["## Compiling", compiling(results), "## Programs and machine", programs(results)]
     parts += [HOW, made_by("make bench; make bench-large"), ""]
     return "\n".join(part.strip() + "\n" for part in parts)
@@ -373,6 +377,43 @@ def disk_in_words() -> str:
     return text
 
 
+def past_one_machine() -> str:
+    """Return the table of who added up."""
+    if not CLUSTER_FILE.exists():
+        return "Not measured.\n"
+    found = json.loads(CLUSTER_FILE.read_text(encoding="utf-8"))
+    lines = []
+    for row in found["rows"]:
+        bits = "-" if "same" not in row else "yes" if row["same"] else "**no**"
+        moved = [f"{row[name] / 1000:,.0f}" if name in row else "-" for name in ("sent", "received")]
+        lines.append([row["who"], seconds_text(row["seconds"]), bits, *moved])
+    heads = ["who adds up", "seconds", "the bits of threads", "sent, kB a sweep", "received, kB a sweep"]
+    return (
+        f"{found['n_cells']:,} cells, {found['columns']} columns, {found['penalties']} penalties with five folds: "
+        f"{found['sweeps']} sweeps and {found['hessians']} Hessians over {found['blocks']} blocks, which took "
+        f"{found['writing_s']:.1f} s to write.\n\n" + table(heads, lines)
+    )
+
+
+def before_and_after() -> str:
+    """Return the table of one real city."""
+    found = json.loads(KANSAS_CITY_FILE.read_text(encoding="utf-8")) if KANSAS_CITY_FILE.exists() else {}
+    if not {"before", "after"} <= set(found):
+        return "Not measured.\n"
+    lines = [
+        [
+            name,
+            seconds_text(was["seconds"]),
+            seconds_text(found["after"][name]["seconds"]),
+            f"{was['seconds'] / found['after'][name]['seconds']:.1f}",
+            f"{was['peak_gb']:.2f} / {found['after'][name]['peak_gb']:.2f}",
+        ]
+        for name, was in found["before"].items()
+        if name in found["after"]
+    ]
+    return table(["work", "before, s", "after, s", "times faster", "peak GB, before / after"], lines)
+
+
 def nanoseconds(one: dict[str, Any], kind: str) -> float | None:
     """Return what a cell costs, of one kind of work."""
     if kind not in one:
@@ -484,6 +525,14 @@ write a GeoTIFF. The plain pipeline is what an analyst would put together of pan
 """
 CELLS = """Cities of 10 factors (120 columns) in memory, two threads. *Measuring* is for each factor: distances and densities at six steps each.
 A *sweep* is for six fits. A *step* of the search tries every column, and every exchange.
+"""
+CLUSTER = """`python benchmarks/engine/cluster.py 1.8M`: the same path by threads of one process, and by workers of Dask, each a process of
+its own with one thread, on this machine; blocks are in files. The worker of the last row was killed (signal 9) when half of the penalties were done.
+A sweep sends the coefficients to one task for each group of 16 blocks, and gets back one table of sums from each.
+"""
+KANSAS_CITY = """`python benchmarks/engine/kansas_city.py before` and `... after` (the file says how): the study of Kansas City of the page of real
+runs, 149,261 cells; the library before its engine was made faster (revision 83a6169) and now, one after the other on an idle machine. A round of
+the placebo study is one simulated city with all its fits and searches.
 """
 HOW = """## How it is measured
 
