@@ -1,8 +1,10 @@
 """Where sums run changes no bit: memory, files, one worker, two workers, a worker killed in the middle."""
 
+import gc
 import os
 import signal
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -53,9 +55,13 @@ def in_memory(problem):
 def cluster():
     """Two workers, each a process of its own."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
     ) as made:
         yield made
+    with warnings.catch_warnings():
+        # What is left of its sockets must not be said in a test that comes later.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -47,14 +47,14 @@ def study_of(city: rtm.SimulatedCity, folder: Path) -> Path:
     city.incidents.to_file(folder / "incidents.gpkg")
     lines = [
         "[study]", 'name = "city"', 'boundary = "boundary.gpkg"', f"block_length = {city.grid.block_length}",
-        "[incidents]", 'path = "incidents.gpkg"', 'date_column = "date"', "[model]", "allow_later_factors = true",
+        "[incidents]", 'file = "incidents.gpkg"', 'date = "date"', 'period = "2021/2023"', "[model]", "allow_later_factors = true",
     ]  # fmt: skip
     for number, (name, points) in enumerate(city.factor_points.items()):
         points.to_file(folder / f"factor{number}.gpkg")
         lines += [
             "[[factors]]",
             f'name = "{name}"',
-            f'path = "factor{number}.gpkg"',
+            f'file = "factor{number}.gpkg"',
             'provenance = "environment"',
         ]
     (folder / "study.toml").write_text("\n".join(lines), encoding="utf-8")
@@ -63,7 +63,7 @@ def study_of(city: rtm.SimulatedCity, folder: Path) -> Path:
 
 def measure(method: str, work: str, shape: tuple[int, int], n_factors: int, in_files: bool) -> dict[str, Any]:
     """Run one kind of work in this process."""
-    small = city_of((30, 30), 2)
+    small = city_of((30, 30), 3)
     rtm.assess(
         small.grid, small.risk_factors(), small.incidents, allow_later_factors=True
     )  # compiled code is loaded
@@ -82,7 +82,7 @@ def measure(method: str, work: str, shape: tuple[int, int], n_factors: int, in_f
         folder = Path(name)
         store = folder / "store" if in_files else None
         study = study_of(city, folder) if work == "run" else None
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         if study is not None:
             made = rtm.Study.from_file(study)
             made.model.method = method  # type: ignore[assignment]
@@ -94,7 +94,7 @@ def measure(method: str, work: str, shape: tuple[int, int], n_factors: int, in_f
         else:
             model = rtm.RiskTerrainModel(method, shift_test=method == "guarded")
             model.fit(city.grid, factors, city.incidents, store=store, allow_later_factors=True)
-        seconds = time.perf_counter() - started
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
         codes = sum(path.stat().st_size for path in (store or folder).glob("codes-*"))
     parts = [_variables_of(factor, city.grid) for factor in factors]
     used = [part[0] if work == "weights" else part[0] + part[1] for part in parts]
@@ -105,6 +105,7 @@ def measure(method: str, work: str, shape: tuple[int, int], n_factors: int, in_f
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "files": codes + max(written, default=0),
         "seconds": seconds,
+        "processor_seconds": busy,
     }
 
 

@@ -111,8 +111,9 @@ def fit_path(
     tolerance : float
         Largest violation of the optimality conditions per cell.
     patience : int or None
-        With folds, and penalties that are not given: the path ends when held-out deviance has risen at this
-        many penalties in a row, as what follows is overfitted; it then has fewer than `n_lambdas`. None: never.
+        With folds, and penalties that are not given: the path ends when held-out deviance, after it has fallen
+        below that of no column, has risen at this many penalties in a row, as what follows is overfitted; it
+        then has fewer than `n_lambdas`. None: never.
     n_threads : int
         Threads over blocks of cells. The result has the same bits for any number.
     executor : Executor, optional
@@ -246,9 +247,11 @@ def _walk(
         objective[number] = solver.objective()[-1]
         cv_deviance[:, number] = solver.sums.held_out_deviance
         previous = float(penalty)
-        rises = number > 0 and cv_deviance[:, number].sum() > cv_deviance[:, number - 1].sum()
-        n_rises = n_rises + 1 if rises else 0
-        last = number + 1 == n_lambdas or n_rises == patience
+        held_out = cv_deviance[:, : number + 1].sum(axis=0)
+        n_rises = n_rises + 1 if number > 0 and held_out[-1] > held_out[-2] else 0
+        # Before anything has helped, a rise says little: one place that dominates a fold hides what comes later.
+        has_helped = int(np.argmin(held_out)) > 0
+        last = number + 1 == n_lambdas or (patience is not None and n_rises >= patience and has_helped)
         if progress is not None:
             progress(n_lambdas if last else number + 1, n_lambdas)
         if last:
