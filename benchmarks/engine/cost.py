@@ -118,7 +118,7 @@ def price(rows: list[dict[str, Any]], in_files: list[dict[str, Any]]) -> str:
     peak = np.array([row["peak"] for row in rows], dtype=float)
     always = np.column_stack([np.ones(len(rows)) * 1e6, cells, cells * variables])
     bytes_of, _ = nnls(always / peak[:, None], (peak - kept * cells * variables) / peak)
-    seconds = np.array([row["seconds"] for row in rows])
+    seconds = np.array([row["processor_seconds"] for row in rows])
     slow = np.column_stack([cells, cells * columns])
     seconds_of, _ = nnls(slow / seconds[:, None], np.ones(len(rows)))
     memory_error = np.abs((always @ bytes_of + kept * cells * variables) / peak - 1).max()
