@@ -12,7 +12,8 @@ from sklearn.base import clone
 import rtmkc as rtm
 from rtmkc.errors import CapacityError, InputError, NoFactorError, OutputError
 from rtmkc.model import cost as cost_module
-from rtmkc.model.compute import FileBlocks, workers_at
+from rtmkc.model.cluster import workers_at
+from rtmkc.model.compute import FileBlocks
 from rtmkc.raster.coding import CodeStore
 
 UTM = "EPSG:26915"

@@ -98,6 +98,20 @@ def test_codes_in_files_are_the_same_and_mapped(area, factors, tmp_path):
     assert sorted((tmp_path / "codes").iterdir()) == files
 
 
+def test_a_damaged_file_of_codes_is_not_believed(area, factors, tmp_path):
+    """Files that are empty, cut short, or have one other byte are written again: the codes are those in memory."""
+    grid = rtm.Grid.cover(area, block_length=100)
+    build_candidates(grid, factors, store=tmp_path)
+    empty, cut, other, *_ = sorted(tmp_path.glob("codes-*.npy"))
+    empty.write_bytes(b"")
+    cut.write_bytes(cut.read_bytes()[:200])
+    content = other.read_bytes()
+    other.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    memory, stored = build_candidates(grid, factors), build_candidates(grid, factors, store=tmp_path)
+    for one, codes in zip(stored.codes, memory.codes, strict=True):
+        np.testing.assert_array_equal(one, codes)
+
+
 def test_a_frame_takes_no_memory_and_a_grid_of_its_size_is_refused():
     """A hundred million cells: the frame and its first strip are small, the grid in memory is refused."""
     area = rtm.StudyArea.from_geometry(shapely.box(0, 0, 700_000, 700_000), crs=UTM)

@@ -1,6 +1,9 @@
 """What all commands share: errors as one line, what goes to which stream, options, and files by their ending."""
 
 import json
+import logging
+import signal
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -20,13 +23,16 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _ended_by_signal():
                 warnings.simplefilter("always", RtmkcWarning)
                 warnings.showwarning = _show_warning  # restored when the block ends
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("rtmkc: interrupted", err=True)
             ctx.exit(130)
+        except _Terminated:
+            click.echo("rtmkc: terminated", err=True)
+            ctx.exit(143)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -44,6 +50,27 @@ class Commands(click.Group):
                     err=True,
                 )
             ctx.exit(1)
+
+
+class _Terminated(BaseException):
+    """The process was asked to end, as schedulers of clusters and containers do."""
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Turn the signal to terminate into an exception, so that what is half written is taken away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_quiet() -> bool:
@@ -78,8 +105,10 @@ def workers_of(scheduler: str | None) -> Iterator[Any]:
     if scheduler is None:
         yield None
         return
-    from rtmkc.model.compute import workers_at
+    from rtmkc.model.cluster import workers_at
 
+    # What Dask logs of its connections is said by the error itself, in one line.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with workers_at(scheduler) as executor:
         yield executor
 

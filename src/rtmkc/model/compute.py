@@ -17,8 +17,9 @@ from rtmkc.engine.blocks import Block, BlockSource, Design, MemoryBlocks, cut_bl
 from rtmkc.engine.path import PathFit, fit_path_on
 from rtmkc.engine.workers import Workers
 from rtmkc.errors import InputError, OutputError
+from rtmkc.model.cluster import check_executor, watched
+from rtmkc.raster.coding import open_store
 
-CONNECT_SECONDS = 20
 BLOCKS, INDEX = "blocks.bin", "index.npy"
 
 
@@ -40,6 +41,10 @@ class Compute:
     executor: Any = None
     store: str | Path | None = None
 
+    def __post_init__(self) -> None:
+        check_executor(self.executor)
+        object.__setattr__(self, "store", open_store(self.store))
+
     def fit_path(
         self,
         design: Design,
@@ -50,7 +55,7 @@ class Compute:
         **options: Any,
     ) -> PathFit:
         """Fit a path as `rtmkc.engine.path.fit_path` does."""
-        workers = Workers(os.cpu_count() or 1, self.executor)
+        workers = Workers(os.cpu_count() or 1, watched(self.executor))
         with self._blocks(design, counts, offset, folds) as source:
             return fit_path_on(source, design.tables, workers=workers, **options)
 
@@ -62,19 +67,12 @@ class Compute:
             threads = os.cpu_count() or 1
             yield MemoryBlocks.build(design, counts, offset=offset, folds=folds, n_threads=threads)
             return
-        try:
-            if self.store is not None:
-                Path(self.store).mkdir(parents=True, exist_ok=True)
-            folder = tempfile.TemporaryDirectory(
-                prefix="rtmkc-blocks-", dir=self.store, ignore_cleanup_errors=True
-            )
-        except OSError as error:
-            raise OutputError(
-                f"Invalid store {str(self.store)!r}. Blocks cannot be kept there: {error.strerror or error}. Choose "
-                "another folder."
-            ) from error
+        folder = tempfile.TemporaryDirectory(
+            prefix="rtmkc-blocks-", dir=self.store, ignore_cleanup_errors=True
+        )
         with folder:
             yield FileBlocks.write(Path(folder.name), design, counts, offset=offset, folds=folds)
+            _mapped.cache_clear()  # what is mapped is not given back to the disk
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ class FileBlocks:
         return cls(folder, len(ends) - 1, n_folds)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _mapped(folder: Path) -> tuple[memoryview, np.ndarray]:
     """The bytes of a folder's blocks and where each ends; kept open, as every sweep reads them again."""
     try:
@@ -135,38 +133,6 @@ def _mapped(folder: Path) -> tuple[memoryview, np.ndarray]:
         return data, np.load(folder / INDEX)
     except OSError as error:
         raise InputError(
-            f"Invalid store {str(folder.parent)!r}. A worker cannot read the blocks in it: {error.strerror or error}. It "
-            "must be a folder on storage that all workers see under the same path."
+            f"Invalid store {str(folder.parent)!r}. A worker cannot read the blocks in it: {error.strerror or error}. Give "
+            "store= (--store) a folder on storage that all workers see under the same path."
         ) from error
-
-
-@contextmanager
-def workers_at(address: str) -> Iterator[Any]:
-    """Give an executor on the workers of a Dask scheduler, such as ``tcp://10.0.0.5:8786``.
-
-    Raises
-    ------
-    InputError
-        If Dask is not installed, nothing answers at the address, or it has no workers.
-    """
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError(
-            f"Invalid scheduler {address!r}. Dask is not installed here; install it with: pip install 'rtmkc[dask]'."
-        ) from None
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(
-            f"Invalid scheduler {address!r}. No Dask scheduler answers there: {error}. Start one with `dask scheduler` and "
-            "give the address that it prints."
-        ) from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError as error:
-            raise InputError(
-                f"Invalid scheduler {address!r}. It has no workers; start some with `dask worker {address}`."
-            ) from error
-        yield client.get_executor()

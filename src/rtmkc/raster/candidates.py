@@ -25,6 +25,7 @@ from rtmkc.raster.coding import (
     density_of,
     flag_bits,
     mean_and_deviation,
+    open_store,
     ring_codes,
 )
 from rtmkc.raster.factors import Features, RiskFactor
@@ -225,7 +226,7 @@ def _build(
 ) -> Candidates:
     factors = check_factors(factors)
     deciding = _check_cells(grid, cells)
-    kept = CodeStore(None if store is None else Path(store))
+    kept = CodeStore(open_store(store))
     features = {factor.name: factor.features(grid) for factor in factors}
     kinds = [factor.resolve_kind(features[factor.name], grid) for factor in factors]
 

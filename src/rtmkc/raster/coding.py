@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
+from rtmkc.errors import InputError, OutputError
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.shapes import Shapes
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
@@ -114,27 +116,72 @@ def smallest_unsigned(n_levels: int) -> type[np.unsignedinteger]:
     return np.uint8 if n_levels <= 2**8 else np.uint16 if n_levels <= 2**16 else np.uint32
 
 
+def open_store(store: str | Path | None) -> Path | None:
+    """Return the full path of a folder for codes and blocks, made if it is not there; None stays None.
+
+    Raises
+    ------
+    InputError
+        If it is no path.
+    OutputError
+        If it cannot be made or written to.
+    """
+    if store is None:
+        return None
+    if not isinstance(store, str | Path) or not str(store).strip() or "\0" in str(store):
+        raise InputError(
+            f"Invalid store {store!r}. Give the path of a folder, or leave it out to keep all in memory."
+        )
+    folder = Path(store).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"Invalid store {str(folder)!r}. Blocks cannot be kept there: {error.strerror or error}. Choose another "
+            "folder."
+        ) from error
+    return folder
+
+
 class CodeStore:
     """Where codes are kept: in memory, or as files of a folder that are mapped into it.
 
     Parameters
     ----------
     folder : Path or None
-        None keeps codes in memory.
+        From `open_store`; None keeps codes in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
 
     def keep(self, codes: np.ndarray) -> np.ndarray:
-        """Return the same codes from where they are kept; a file is named after what is in it."""
+        """Return the same codes from where they are kept; a file is named after what is in it.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
         if self._folder is None:
             return codes
         name = hashlib.blake2b(np.ascontiguousarray(codes).data, digest_size=12).hexdigest()
         path = self._folder / f"codes-{name}.npy"
-        if not path.exists():
+        stored = _mapped(path)
+        # A file that was cut short or written to by something else is not believed for its name.
+        if stored is None or stored.dtype != codes.dtype or not np.array_equal(stored, codes):
             with write_atomically(path, overwrite=True) as temporary:
                 np.save(temporary, codes)
-        return np.load(path, mmap_mode="r")
+            stored = _mapped(path)
+        assert stored is not None  # it was just written
+        return stored
+
+
+def _mapped(path: Path) -> np.ndarray | None:
+    """Map the array of a file; None if there is none that can be read."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
