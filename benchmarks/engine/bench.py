@@ -32,7 +32,7 @@ def cases(city: str, results: Results, *, quick: bool = False) -> Iterator[Case]
     written = f"city {city}"
     large = city != "180k"
     repeats = 2 if large else 3
-    n_penalties, every = (10, 40) if quick else (100, 1)
+    n_penalties, every = (10, 40) if quick else (100, 4)
 
     def case(name: str, function: str, **rest: Any) -> Case:
         arguments = {"city": city} | rest.pop("arguments", {})
