@@ -58,6 +58,11 @@ LAID = {
     ),
     "a block in blocks": ({"block_length": "3 blocks"}, InputError, "Invalid block_length '3 blocks'. A length in"),
     "a block in words": ({"block_length": "long"}, InputError, "Invalid block_length 'long'. Write a number and a"),
+    "a cell too small for memory": (
+        {"cell_size": 1},
+        CapacityError,
+        "It would make 81,000,000 cells over the bounding box; at most 50,000,000 fit in memory. Choose a cell of at least",
+    ),
     "neither cell nor block": ({}, InputError, "Invalid grid. Give block_length="),
 }  # fmt: skip
 
@@ -65,9 +70,21 @@ LAID = {
 @pytest.mark.parametrize(("given", "kind", "message"), LAID.values(), ids=LAID)
 def test_a_frame_that_cannot_be_laid_says_why(given, kind, message):
     """A cell or block that makes no grid is refused with its value."""
+    cover = rtm.Grid.cover if kind is CapacityError else rtm.Frame.cover
     with pytest.raises(kind) as raised:
-        rtm.Frame.cover(SQUARE, **given)
+        cover(SQUARE, **given)
     assert_one_line(raised, message)
+
+
+@pytest.mark.parametrize("cover", [rtm.Frame.cover, rtm.Grid.cover])
+@pytest.mark.parametrize("area", ["area.geojson", SQUARE.geometry, None])
+def test_what_is_no_area_is_told_how_to_become_one(cover, area):
+    """A file name, a polygon or nothing in place of a study area."""
+    with pytest.raises(InputError) as raised:
+        cover(area, cell_size=50)
+    assert_one_line(
+        raised, f"Invalid area of type {type(area).__name__}. Give a StudyArea; StudyArea.from_file"
+    )
 
 
 ASKED = {
@@ -76,6 +93,17 @@ ASKED = {
         {},
         "Invalid max_influence of factor 'bars' '3 blocks'. A length in blocks needs a block length",
     ),
+    "no frame": (SQUARE, {}, "Invalid frame of type StudyArea. Lay cells over the area: Frame.cover(area, block_len"),
+    "no list": (FRAME, {"factors": IN_BLOCKS[0]}, "Invalid factors of type RiskFactor. Give a list of RiskFactor"),
+    "no factor": (FRAME, {"factors": []}, "Invalid factors []. Give at least one RiskFactor."),
+    "layers": (FRAME, {"factors": ["bars.csv"]}, "Invalid factors of type str. Give a list of RiskFactor; a layer"),
+    "two of a name": (FRAME, {"factors": IN_BLOCKS * 2}, "Invalid factor name 'bars'. Each name may be used once"),
+    "a reach in the wrong unit": (
+        FRAME,
+        {"factors": [rtm.RiskFactor("bars", "bars.csv", max_influence="300000000 m")]},
+        "Invalid max_influence of factor 'bars' '300000000 m'. It is more than 1,000 steps of the distances tried;",
+    ),
+    "no fits": (FRAME, {"fits": 0}, "Invalid fits 0. It must be greater than 0."),
     "another method": (FRAME, {"method": "bold"}, "Invalid method 'bold'. It must be one of: 'guarded', 'classic'."),
     "another work": (FRAME, {"work": "fit"}, "Invalid work 'fit'. It must be one of: 'weights', 'assess', 'run'."),
 }  # fmt: skip
@@ -85,23 +113,23 @@ ASKED = {
 def test_a_cost_that_cannot_be_told_says_why(frame, given, message):
     """Distances without a unit and work that nobody knows are refused with their value."""
     with pytest.raises(InputError) as raised:
-        rtm.estimate_cost(frame, IN_BLOCKS, **given)
+        rtm.estimate_cost(frame, **{"factors": IN_BLOCKS} | given)
     assert_one_line(raised, message)
 
 
 @pytest.mark.parametrize(
-    ("free", "advice"), [(1e8, "use a machine with more memory."), (0.36e9, "choose cells of at least")]
+    ("free", "advice"), [(1e8, "use a machine with more memory."), (0.4e9, "choose cells of at least")]
 )
 def test_work_that_fits_nowhere_is_refused_with_advice(monkeypatch, free, advice):
     """A machine too small for the program hears of a larger one, not of a size of cell that would not help."""
     monkeypatch.setattr(cost_module, "available_memory", lambda: free / cost_module.USABLE)
     cost = rtm.estimate_cost(
-        rtm.Frame.cover(SQUARE, block_length=2), IN_BLOCKS, method="classic", work="weights"
+        rtm.Frame.cover(SQUARE, block_length=2.6), IN_BLOCKS, method="classic", work="weights"
     )
     assert cost.place == "nowhere"
     with pytest.raises(CapacityError) as raised:
         cost.check()
-    assert_one_line(raised, "Invalid cell_size 1 m. A fit takes 81,000,000 cells x 12 candidates")
+    assert_one_line(raised, "Invalid cell_size 1.3 m. A fit takes 47,941,776 cells x 12 candidates")
     assert advice in str(raised.value)
 
 
@@ -130,7 +158,19 @@ def frame_of_cells(city):
 
 
 SCORED = {
-    "no layer at all": (lambda city, folder: (None, []), "Invalid factors none. The model has a weight for 'factor "),
+    "no layer at all": (lambda city, folder: (None, []), "Invalid factors []. Give at least one RiskFactor."),
+    "a layer that is no factor": (
+        lambda city, folder: (None, list(city.factor_points.values())),
+        "Invalid factors of type GeoDataFrame. Give a list of RiskFactor; a layer becomes one with",
+    ),
+    "two factors of a name": (
+        lambda city, folder: (None, city.risk_factors() * 2),
+        "Invalid factor name 'factor 0', 'factor 1', 'factor 2'. Each name may be used once; rename one.",
+    ),
+    "an area and no frame": (
+        lambda city, folder: (city.area, city.risk_factors()),
+        "Invalid frame of type StudyArea. Lay cells over the area: Frame.cover(area, cell_size=...).",
+    ),
     "a layer too few": (
         lambda city, folder: (None, [one for one in city.risk_factors() if one.name == "factor 2"]),
         "whose layer is missing; give a factor of that name.",
@@ -141,15 +181,11 @@ SCORED = {
     ),
     "a raster over a frame": (
         lambda city, folder: (frame_of_cells(city), with_pixels(city, folder)),
-        "Its layer is a raster, which is measured on a Grid in memory and not strip by strip; leave it out",
+        "Its layer or its weight is of a raster, and values of rasters are not scored by strips; take rrs_ of the model",
     ),
     "a frame out of reach": (
         lambda city, folder: (frame_elsewhere(city), city.risk_factors()),
-        "features lies within 600 m (1,969 ft) of the study area; check its coordinate reference system.",
-    ),
-    "a frame without blocks": (
-        lambda city, folder: (frame_of_cells(city), city.risk_factors()),
-        "A length in blocks needs a block length, and this grid has none: make the grid with block_length=",
+        "Nothing of them lies within reach of the area; check their coordinate reference systems, and the area.",
     ),
 }  # fmt: skip
 
@@ -163,6 +199,36 @@ def test_an_area_that_cannot_be_scored_says_why(city, why, tmp_path, made, messa
         rtm.write_relative_risk(tmp_path / "area.tif", why, frame, factors)
     assert_one_line(raised, message)
     assert set(tmp_path.iterdir()) == before
+
+
+def test_what_is_no_fitted_model_is_said(city, tmp_path):
+    """The result of an assessment, or a model before its fit, is named with what to give."""
+    for model, message in (
+        (city, "Invalid model of type SimulatedCity. Give a fitted RiskTerrainModel; of what `assess` returns it is"),
+        (rtm.RiskTerrainModel("classic"), "Invalid model. It is not fitted yet; call its fit first."),
+    ):  # fmt: skip
+        with pytest.raises(InputError) as raised:
+            rtm.write_relative_risk(tmp_path / "area.tif", model)
+        assert_one_line(raised, message)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("mine.tif", "It exists already; choose another name"),
+        ("nowhere/area.tif", "It cannot be written: No such file or directory."),
+        ("mine.tif/area.tif", "It cannot be written: Not a directory."),
+    ],
+)
+def test_a_place_that_takes_no_file_is_said_before_anything_is_read(city, why, tmp_path, place, reason):
+    """With layers that are not there it is the place that is named: it was looked at first."""
+    (tmp_path / "mine.tif").write_bytes(b"mine")
+    gone = [rtm.RiskFactor(one.name, "nowhere.csv") for one in city.risk_factors()]
+    with pytest.raises(OutputError) as raised:
+        rtm.write_relative_risk(tmp_path / place, why, factors=gone)
+    assert_one_line(raised, f"Invalid output {str(tmp_path / place)!r}. {reason}")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.tif"]
 
 
 def test_a_model_without_a_factor_has_nothing_to_write(no_factor, tmp_path):

@@ -1,5 +1,9 @@
 """Relative risk of areas of any size: what the model says, strip by strip."""
 
+import copy
+import errno
+from contextlib import contextmanager
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -7,7 +11,7 @@ import rasterio
 import shapely
 
 import rtmkc as rtm
-from rtmkc.errors import InputError, NoFactorError, OutputError
+from rtmkc.errors import DataWarning, InputError, NoFactorError, OutputError
 from rtmkc.raster import tiles
 
 
@@ -66,7 +70,7 @@ def test_what_cannot_be_scored_is_said(why, city, tmp_path):
     far = gpd.GeoDataFrame(
         geometry=gpd.points_from_xy(*np.random.default_rng(1).uniform(0, 9e4, (2, 60))), crs=26915
     )
-    with pytest.raises(InputError, match="lies within"):
+    with pytest.raises(InputError, match="Nothing of them lies within reach"):
         rtm.write_relative_risk(
             tmp_path / "a.tif", why, factors=[rtm.RiskFactor(name, far) for name in why.flags_.columns]
         )
@@ -79,3 +83,89 @@ def test_what_cannot_be_scored_is_said(why, city, tmp_path):
     with pytest.raises(NoFactorError, match="No factor has a weight"):
         rtm.write_relative_risk(tmp_path / "c.tif", empty)
     assert [path.name for path in tmp_path.iterdir()] == ["b.tif"]
+
+
+@pytest.mark.parametrize("block_length", [None, 30.0])
+def test_a_weight_reaches_as_far_as_it_was_fitted(why, city, tmp_path, block_length):
+    """Whatever the new layers say of distances, or the frame of blocks, scores are those of the weights, to the bit."""
+    frame = rtm.Frame.cover(city.area, cell_size=city.grid.cell_size, block_length=block_length)
+    for reach in ("1 m", "3 blocks", "9 km"):
+        factors = [
+            rtm.RiskFactor(name, points, max_influence=reach) for name, points in city.factor_points.items()
+        ]
+        rtm.write_relative_risk(tmp_path / "scores", why, frame, factors, overwrite=True)
+        values, _, _ = read(tmp_path / "scores")
+        np.testing.assert_array_equal(values, city.grid.to_raster(why.rrs_.astype(np.float32)))
+
+
+def test_a_factor_that_is_not_there_is_absent(why, city, tmp_path):
+    """Where one layer has nothing within reach, scores are the product of the other RRVs, and a warning names it."""
+    first, *others = why.flags_.columns
+    far = gpd.GeoDataFrame(geometry=gpd.points_from_xy([5e3, 9e3], [5e3, 9e3]), crs=city.grid.crs)
+    factors = [
+        rtm.RiskFactor(name, far if name == first else points) for name, points in city.factor_points.items()
+    ]
+    with pytest.warns(
+        DataWarning, match=f"nothing of '{first}' lies within reach of the area: scored as absent"
+    ):
+        rtm.write_relative_risk(tmp_path / "rrs.tif", why, factors=factors)
+    values, _, tags = read(tmp_path / "rrs.tif")
+    rrv = why.weights_.set_index("factor")["rrv"]
+    product = np.prod([np.where(why.flags_[name], rrv[name], 1.0) for name in others], axis=0)
+    np.testing.assert_allclose(values.ravel(), product / product.min(), rtol=1e-6)
+    assert tags["absent"] == first
+
+
+def test_cells_of_another_size_are_said(why, city, tmp_path):
+    """Cells more than a hundredth larger than those of the fit are scored with a warning of both sizes; fewer are not."""
+    size = city.grid.cell_size
+    with pytest.warns(DataWarning, match=r"cells are of 102 m .* fitted on cells of 100 m"):
+        rtm.write_relative_risk(tmp_path / "a.tif", why, rtm.Frame.cover(city.area, cell_size=1.02 * size))
+    rtm.write_relative_risk(tmp_path / "b.tif", why, rtm.Frame.cover(city.area, cell_size=1.005 * size))
+
+
+def test_weights_of_values_are_not_scored(why, tmp_path):
+    """A weight of the values of a raster is refused by name."""
+    values = copy.copy(why)
+    values.weights_ = why.weights_.assign(kind="value")
+    with pytest.raises(
+        InputError, match=r"values of rasters are not scored by strips; take rrs_ of the model"
+    ):
+        rtm.write_relative_risk(tmp_path / "a.tif", values)
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def files_of_at_most(size):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [1_000, 12_000])
+def test_a_disk_that_is_full_is_said_and_nothing_is_left(why, tmp_path, size):
+    """Where the system gives less room than the 16,000 bytes of scores, it is an error with the name of the file."""
+    with (
+        files_of_at_most(size),
+        pytest.raises(OutputError, match=r"cannot be written: .*Nothing was left") as raised,
+    ):
+        rtm.write_relative_risk(tmp_path / "a.tif", why)
+    assert f"Invalid output {str(tmp_path / 'a.tif')!r}" in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_at_the_end_is_said_of_the_file(why, tmp_path, monkeypatch):
+    """Where the scores found room and the raster does not, the file that was asked for is named, and nothing is left."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rasterio.shutil, "copy", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device") as raised:
+        rtm.write_relative_risk(tmp_path / "a.tif", why)
+    assert f"Invalid output {str(tmp_path / 'a.tif')!r}" in str(raised.value)
+    assert not list(tmp_path.iterdir())

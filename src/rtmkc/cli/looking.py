@@ -52,7 +52,7 @@ def check(study: str, output: str | None, data: str | None, overwrite: bool, as_
         say(f"card of {len(card.layers)} layers written to {output}")
     if as_json:
         cost = None if card.cost is None else card.cost.record()
-        print_json({"title": card.title, "layers": card.layers, "cost": cost})
+        print_json({"title": card.title, "layers": card.layers, "cost": cost, "refused": card.refused})
     elif not output:
         import pandas as pd
 
@@ -62,7 +62,9 @@ def check(study: str, output: str | None, data: str | None, overwrite: bool, as_
         for layer in card.layers:
             for line in layer["look_at"]:
                 click.echo(f"  {one_line(layer['name'])}: {one_line(line)}")
-        if card.cost is not None:
+        if card.refused is not None:
+            click.echo(f"A run would be refused: {one_line(card.refused)}")
+        elif card.cost is not None:
             click.echo(f"A run will take: {card.cost.statement}.")
 
 

@@ -158,11 +158,11 @@ class Cost:
         # A hundredth more: the last row and column of a grid reach beyond the area.
         larger = 1.01 * self.cell_size * float(np.sqrt(least / room)) if room > 0 else np.inf
         if self.n_raster > MAX_CELLS:
-            larger = max(larger, self.least_cell)
-            size = f"of at least {round_up(larger)} m" if np.isfinite(larger) else "that are larger"
+            more = "" if np.isfinite(larger) else " and a machine with more memory"
+            size = max(larger, self.least_cell) if np.isfinite(larger) else self.least_cell
             raise CapacityError(
                 f"Invalid cell_size {self.cell_size:,.4g} m. It makes {self.n_raster:,} cells over the bounding box, and a "
-                f"grid that is fitted has at most {MAX_CELLS:,}; choose cells {size}, or fit a part of the area and score "
+                f"grid that is fitted has at most {MAX_CELLS:,}; choose cells of at least {round_up(size)} m{more}, or fit a part of the area and score "
                 "all of it by strips with write_relative_risk."
             )
         advice = "use a machine with more memory"

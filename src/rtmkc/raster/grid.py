@@ -23,6 +23,23 @@ MAX_CELLS = 50_000_000
 """Cells of the bounding box that fit in memory beside their codes; larger grids are refused before building."""
 
 
+def least_cell(area: StudyArea) -> float:
+    """Return the smallest cell in metres of which the bounding box of an area holds at most `MAX_CELLS`."""
+    west, south, east, north = area.geometry.bounds
+    width, height = east - west, north - south
+    size = float(np.sqrt(width * height / MAX_CELLS))
+    # The last row and column reach beyond the box: of a narrow area, by much of it.
+    while np.ceil(width / size) * np.ceil(height / size) > MAX_CELLS:
+        size *= 1.001
+    return size
+
+
+def round_up(size: float) -> str:
+    """Return a length with four digits that is not shorter than it, as text."""
+    unit = 10.0 ** (np.floor(np.log10(size)) - 3)
+    return f"{np.ceil(size / unit * (1 - 1e-12)) * unit:,.4g}" if size < 1000 else f"{np.ceil(size):,.0f}"
+
+
 @dataclass(frozen=True, eq=False)
 class Grid(Frame):
     """Square cells over a study area: a `Frame` whose cells are in memory.
@@ -87,11 +104,10 @@ class Grid(Frame):
         frame, notes = lay_frame(area, block_length, cell_size, streets)
         n_raster = frame.n_rows * frame.n_columns
         if n_raster > MAX_CELLS:
-            west, south, east, north = area.geometry.bounds
             raise CapacityError(
                 f"Invalid cell_size {frame.cell_size:,.3g} m. It would make {n_raster:,} cells over the bounding box; "
                 f"at most {MAX_CELLS:,} fit in memory. Choose a cell of at least "
-                f"{np.sqrt((east - west) * (north - south) / MAX_CELLS):,.1f} m, and check the unit of the block length."
+                f"{round_up(least_cell(area))} m, and check the unit of the block length."
             )
         # By strips, as everything is measured: the shares are those of any strip of the frame.
         share = np.concatenate([share_of_rows(frame, *rows) for rows in frame.spans()])

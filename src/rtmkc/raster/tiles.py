@@ -198,6 +198,10 @@ def lay_frame(
     streets: Any,
 ) -> tuple[Frame, tuple[str, ...]]:
     """Lay rows and columns over a study area, and say what was decided; see `Grid.cover`."""
+    if not isinstance(area, StudyArea):
+        raise InputError(
+            f"Invalid area of type {type(area).__name__}. Give a StudyArea; StudyArea.from_file(path) reads one."
+        )
     notes: list[str] = []
     block = parse_length(block_length, name="block_length") if block_length is not None else None
     size = parse_length(cell_size, name="cell_size") if cell_size is not None else None

@@ -42,12 +42,15 @@ class DataCard:
         One for each layer, ready for JSON: name, role, file, features, ledger, located, dates, repeats,
         dominant places, outside, unmapped types, personal columns, provenance, notes.
     cost : Cost or None
-        What a run of the study will take; None for a file, or where the layers do not say.
+        What a run of the study will take; None for a file, or where the grid cannot be laid.
+    refused : str or None
+        Why a run of the study would be refused: its grid cannot be laid, or does not fit.
     """
 
     title: str
     layers: list[dict[str, Any]] = field(repr=False)
     cost: Cost | None = None
+    refused: str | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a layer: role, name, rows, used, located, first and last date, and what to look at."""
@@ -95,7 +98,7 @@ def check_data(source: str | Path, *, data: str | Path | None = None) -> DataCar
     path = Path(source)
     if path.suffix.lower() == ".toml":
         study = Study.from_file(path, data=data)
-        return DataCard(study.study.name, _of_study(study), _cost(study))
+        return DataCard(study.study.name, _of_study(study), *_cost(study))
     cards = []
     for finding in inspect_file(path):
         if finding.layer is None:
@@ -108,14 +111,17 @@ def check_data(source: str | Path, *, data: str | Path | None = None) -> DataCar
     return DataCard(path.name, cards)
 
 
-def _cost(study: Study) -> Cost | None:
-    """What a run will take, if the grid can be laid; why not is on the card."""
+def _cost(study: Study) -> tuple[Cost | None, str | None]:
+    """What a run will take, and why it would be refused."""
+    cost = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RtmkcWarning)
-            return study.cost(study.grid())
-    except RtmkcError:
-        return None
+            cost = study.cost(study.grid())
+        cost.check()
+    except RtmkcError as error:
+        return cost, str(error)
+    return cost, None
 
 
 def _of_finding(finding: Finding) -> dict[str, Any]:

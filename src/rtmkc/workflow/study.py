@@ -254,8 +254,8 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         streets = self.read("streets") if measure else None
         return Grid.cover(area, block_length=spec.block_length, cell_size=spec.cell_size, streets=streets)
 
-    def cost(self, grid: Grid) -> Cost:
-        """Estimate what a run will take; no layer is read."""
+    def cost(self, grid: Grid, store: str | Path | None = None) -> Cost:
+        """Estimate what a run will take, with files in `store` if it needs any; no layer is read."""
         factors = [
             RiskFactor(
                 spec.name,
@@ -266,7 +266,9 @@ class Study(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             )
             for spec in self.factors
         ]
-        return estimate_cost(grid, factors, method=self.model.method, work="run")
+        # Every slice is a run of its own; with an exposure weights are fitted twice.
+        fits = 1 + len(self.slices) + (0.5 if self.exposure is not None else 0)
+        return estimate_cost(grid, factors, method=self.model.method, work="run", fits=fits, store=store)
 
     def risk_factors(self) -> list[RiskFactor]:
         """Read the layers of all factors; a file that several of them are parts of is read once."""
