@@ -158,6 +158,29 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left(why, tmp_path, size):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_raster_that_was_cut_short_is_not_given_out(why, tmp_path, monkeypatch):
+    """A file that lost its end or its cells without an error, as GDAL may leave one on a full disk, is no result."""
+    whole = rasterio.shutil.copy
+
+    def truncated(source, target, **options):
+        whole(source, target, **options)
+        with open(target, "r+b") as file:
+            file.truncate(file.seek(0, 2) - 400)
+
+    def emptied(source, target, **options):
+        with rasterio.open(source, "r+") as file:
+            file.write(np.full((1, 9, 9), np.nan, dtype="float32"), window=((0, 9), (0, 9)))
+        whole(source, target, **options)
+
+    for copied in (truncated, emptied):
+        monkeypatch.setattr(rasterio.shutil, "copy", copied)
+        with pytest.raises(
+            OutputError, match="cannot be written: the raster was cut short, as it is when a disk is"
+        ):
+            rtm.write_relative_risk(tmp_path / "a.tif", why)
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_disk_that_is_full_at_the_end_is_said_of_the_file(why, tmp_path, monkeypatch):
     """Where the scores found room and the raster does not, the file that was asked for is named, and nothing is left."""
 

@@ -162,8 +162,8 @@ class Cost:
             size = max(larger, self.least_cell) if np.isfinite(larger) else self.least_cell
             raise CapacityError(
                 f"Invalid cell_size {self.cell_size:,.4g} m. It makes {self.n_raster:,} cells over the bounding box, and a "
-                f"grid that is fitted has at most {MAX_CELLS:,}; choose cells of at least {round_up(size)} m{more}, or fit a part of the area and score "
-                "all of it by strips with write_relative_risk."
+                f"grid that is fitted has at most {MAX_CELLS:,}; choose cells of at least {round_up(size)} m{more}, or fit a "
+                "part of the area and score all of it by strips with write_relative_risk."
             )
         advice = "use a machine with more memory"
         if np.isfinite(larger):

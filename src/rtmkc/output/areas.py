@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import shapely
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
@@ -28,6 +31,7 @@ from rtmkc.storage import created_at, write_atomically
 from rtmkc.units import format_length
 
 BAND = "rrs"
+_CUT_SHORT = "the raster was cut short, as it is when a disk is full"
 
 
 def write_relative_risk(
@@ -106,9 +110,22 @@ def write_relative_risk(
                 units={BAND: "x the lowest cell"},
                 tags=_tags(why, absent),
             )
+            n_cells = scores.stat().st_size // np.dtype(np.float64).itemsize
+            if _count_cells(target) != n_cells:
+                raise OSError(_CUT_SHORT)
         except OutputError as error:
             # Said again of the file that was asked for, and not of the one beside it.
-            raise (error.__cause__ or error) from None
+            cause = error.__cause__ or error
+            raise (OSError(_CUT_SHORT) if isinstance(cause, RasterioError) else cause) from None
+        except (RasterioError, CPLE_BaseError):
+            raise OSError(_CUT_SHORT) from None
+
+
+def _count_cells(path: Path) -> int:
+    """The cells of a raster that have a value: where a disk is full, GDAL may leave a part of a file and say nothing."""
+    with rasterio.open(path) as file:
+        parts = (file.read(1, window=window) for _, window in file.block_windows(1))
+        return sum(int(np.count_nonzero(~np.isnan(part))) for part in parts)
 
 
 def _windows(frame: Frame, scores: Path, lowest: float) -> Iterator[tuple[Strip, dict[str, np.ndarray]]]:
