@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import shapely
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from rtmkc import __version__
-from rtmkc.errors import DataWarning, InputError, NoFactorError, OutputError
+from rtmkc.errors import DataWarning, InputError, NoFactorError
 from rtmkc.inputs.layers import as_layer
 from rtmkc.inputs.rasters import is_raster
 from rtmkc.model.why import RiskTerrainModel, log_risk
 from rtmkc.raster.candidates import check_factors
 from rtmkc.raster.coding import marks_of
-from rtmkc.raster.cog import write_cog_by_strips
+from rtmkc.raster.cog import fill_cog
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.shapes import Shapes
 from rtmkc.raster.tiles import Frame, Strip
@@ -31,7 +28,6 @@ from rtmkc.storage import created_at, write_atomically
 from rtmkc.units import format_length
 
 BAND = "rrs"
-_CUT_SHORT = "the raster was cut short, as it is when a disk is full"
 
 
 def write_relative_risk(
@@ -101,31 +97,8 @@ def write_relative_risk(
                 lowest = min(lowest, float(score.min(initial=np.inf)))
                 if progress is not None:
                     progress(strip.rows.stop, frame.n_rows)
-        try:
-            write_cog_by_strips(
-                target,
-                frame,
-                [BAND],
-                _windows(frame, scores, lowest),
-                units={BAND: "x the lowest cell"},
-                tags=_tags(why, absent),
-            )
-            n_cells = scores.stat().st_size // np.dtype(np.float64).itemsize
-            if _count_cells(target) != n_cells:
-                raise OSError(_CUT_SHORT)
-        except OutputError as error:
-            # Said again of the file that was asked for, and not of the one beside it.
-            cause = error.__cause__ or error
-            raise (OSError(_CUT_SHORT) if isinstance(cause, RasterioError) else cause) from None
-        except (RasterioError, CPLE_BaseError):
-            raise OSError(_CUT_SHORT) from None
-
-
-def _count_cells(path: Path) -> int:
-    """The cells of a raster that have a value: where a disk is full, GDAL may leave a part of a file and say nothing."""
-    with rasterio.open(path) as file:
-        parts = (file.read(1, window=window) for _, window in file.block_windows(1))
-        return sum(int(np.count_nonzero(~np.isnan(part))) for part in parts)
+        windows = _windows(frame, scores, lowest)
+        fill_cog(target, frame, [BAND], windows, units={BAND: "x the lowest cell"}, tags=_tags(why, absent))
 
 
 def _windows(frame: Frame, scores: Path, lowest: float) -> Iterator[tuple[Strip, dict[str, np.ndarray]]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from rtmkc.errors import InputError
@@ -57,13 +59,12 @@ def write_cog(
     windows = (
         (strip, {name: vector[strip.cells] for name, vector in vectors.items()}) for strip in grid.strips()
     )
-    write_cog_by_strips(
-        path, grid, list(vectors), windows, dtype=dtype, units=units, tags=tags, overwrite=overwrite
-    )
+    with write_atomically(path, overwrite=overwrite) as temporary:
+        fill_cog(temporary, grid, list(vectors), windows, dtype=dtype, units=units, tags=tags)
 
 
-def write_cog_by_strips(
-    path: str | Path,
+def fill_cog(
+    path: Path,
     frame: Frame,
     names: Sequence[str],
     windows: Iterable[tuple[Strip, Mapping[str, np.ndarray]]],
@@ -71,27 +72,26 @@ def write_cog_by_strips(
     dtype: str = "float32",
     units: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
-    overwrite: bool = False,
 ) -> None:
-    """Write a cloud-optimised GeoTIFF window by window: no more than one strip of cells is in memory.
+    """Fill a temporary path of `write_atomically` window by window: no more than one strip of cells is in memory.
 
     Parameters
     ----------
-    path : path
-        The file.
+    path : Path
+        The file; a plain copy is made beside it.
     frame : Frame
         Where its cells are.
     names : sequence of str
         Band descriptions, in order.
     windows : iterable of (Strip, mapping of str to ndarray)
         The values of every band at the cells of each strip.
-    dtype, units, tags, overwrite
+    dtype, units, tags
         As in `write_cog`.
 
     Raises
     ------
-    OutputError
-        If the file exists and `overwrite` is false or cannot be written.
+    OSError
+        If the disk is full.
     """
     profile = {
         "driver": "GTiff",
@@ -104,8 +104,8 @@ def write_cog_by_strips(
         "nodata": np.nan,
         "BIGTIFF": "IF_SAFER",
     }
-    with write_atomically(path, overwrite=overwrite) as temporary:
-        plain = temporary.with_name("plain.tif")
+    plain, n_values = path.with_name(f"{path.name}.plain.tif"), 0
+    try:
         with rasterio.open(plain, "w", **profile) as file:
             for strip, values in windows:
                 window = Window(0, strip.first_row, frame.n_columns, strip.n_rows)
@@ -113,15 +113,29 @@ def write_cog_by_strips(
                     raster = np.full(strip.inside.shape, np.nan, dtype=dtype)
                     raster[strip.inside] = values[name]
                     file.write(raster, number, window=window)
+                    n_values += int(np.count_nonzero(~np.isnan(raster))) if number == 1 else 0
             for number, name in enumerate(names, start=1):
                 file.set_band_description(number, name)
                 if units and name in units:
                     file.set_band_unit(number, units[name])
             file.update_tags(**(tags or {}))
         rasterio.shutil.copy(
-            plain, temporary, driver="COG", compress="deflate", predictor="yes", overviews="auto",
+            plain, path, driver="COG", compress="deflate", predictor="yes", overviews="auto",
             bigtiff="if_safer", num_threads="all_cpus",
         )  # fmt: skip
+        plain.unlink()
+        is_whole = _count_values(path) == n_values
+    except (RasterioError, CPLE_BaseError):
+        is_whole = False
+    if not is_whole:
+        raise OSError("the raster was cut short, as it is when a disk is full")
+
+
+def _count_values(path: Path) -> int:
+    """The cells of the first band with a value: where a disk is full, GDAL may leave a part of a file and say nothing."""
+    with rasterio.open(path) as file:
+        parts = (file.read(1, window=window) for _, window in file.block_windows(1))
+        return sum(int(np.count_nonzero(~np.isnan(part))) for part in parts)
 
 
 def read_cog(path: str | Path, inside: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -205,7 +205,7 @@ def run(
         grid = study.grid()
         if previous is not None:
             previous.check_grid(grid)
-        cost = study.cost(grid)
+        cost = study.cost(grid, folder.parent if store is None else store)
         cost.check()
         if store is None and cost.place == "files":
             beside = TemporaryDirectory(prefix=".rtmkc-store-", dir=folder.parent, ignore_cleanup_errors=True)
