@@ -15,6 +15,8 @@ from rtmkc.raster.grid import Grid
 from rtmkc.raster.tiles import Frame, Strip
 from rtmkc.storage import write_atomically
 
+CACHE_MB = 128
+
 
 def write_cog(
     path: str | Path,
@@ -106,7 +108,8 @@ def fill_cog(
     }
     plain, n_values = path.with_name(f"{path.name}.plain.tif"), 0
     try:
-        with rasterio.open(plain, "w", **profile) as file:
+        # GDAL would otherwise keep blocks in a twentieth of all memory.
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), rasterio.open(plain, "w", **profile) as file:
             for strip, values in windows:
                 window = Window(0, strip.first_row, frame.n_columns, strip.n_rows)
                 for number, name in enumerate(names, start=1):
@@ -119,10 +122,11 @@ def fill_cog(
                 if units and name in units:
                     file.set_band_unit(number, units[name])
             file.update_tags(**(tags or {}))
-        rasterio.shutil.copy(
-            plain, path, driver="COG", compress="deflate", predictor="yes", overviews="auto",
-            bigtiff="if_safer", num_threads="all_cpus",
-        )  # fmt: skip
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+            rasterio.shutil.copy(
+                plain, path, driver="COG", compress="deflate", predictor="yes", overviews="auto",
+                bigtiff="if_safer", num_threads="all_cpus",
+            )  # fmt: skip
         plain.unlink()
         is_whole = _count_values(path) == n_values
     except (RasterioError, CPLE_BaseError):
