@@ -373,8 +373,10 @@ def disk_in_words() -> str:
     text = f"From disk, {disk['n_cells']:,} cells: {disk['seconds']:.0f} s and {disk['peak_gb']:.2f} GB in all ({steps})."
     region = disk.get("region")
     if region:
-        text += f" {region['n_cells']:,} cells scored window by window: {region['seconds']:.0f} s, {region['peak_gb']:.2f} GB, of which "
-            f"{region['before_gb']:.2f} GB are layers and programs before it begins."
+        text += (
+            f" {region['n_cells']:,} cells scored window by window: {region['seconds']:.0f} s, {region['peak_gb']:.2f} GB, "
+            f"of which {region['before_gb']:.2f} GB are layers and programs before it begins."
+        )
     return text
 
 
