@@ -534,7 +534,7 @@ its own with one thread, on this machine; blocks are in files. The worker of the
 A sweep sends the coefficients to one task for each group of 16 blocks, and gets back one table of sums from each.
 """
 KANSAS_CITY = """`python benchmarks/engine/kansas_city.py before` and `... after` (the file says how): the study of Kansas City of the page of real
-runs, 149,261 cells; the library before its engine was made faster (revision 83a6169) and now, one after the other on an idle machine. A round of
+runs, 149,261 cells; the library before its engine was made faster (revision 83a6169) and now, one after the other with little else running. A round of
 the placebo study is one simulated city with all its fits and searches.
 """
 HOW = """## How it is measured
