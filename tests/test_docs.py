@@ -1,6 +1,5 @@
 """The documentation runs: every code block, every notebook, every link."""
 
-import gc
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +30,6 @@ def test_code_of_a_page_runs_as_it_stands(page, capsys):
         warnings.simplefilter("ignore", DataWarning)
         for block in blocks_of(page):
             exec(compile(block, page.name, "exec"), session)
-        # A cluster in this process leaves its sockets to the garbage collector.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
     capsys.readouterr()
     if page.parent.name == "tutorial":
         weights = session["terrain"].weights.set_index("factor")

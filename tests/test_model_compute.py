@@ -1,10 +1,8 @@
 """Where sums run changes no bit: memory, files, one worker, two workers, a worker killed in the middle."""
 
-import gc
 import os
 import signal
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -59,10 +57,6 @@ def cluster():
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
     ) as made:
         yield made
-    with warnings.catch_warnings():
-        # What is left of its sockets must not be said in a test that comes later.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(scope="module")
