@@ -19,7 +19,7 @@ from scipy.fft import fft2, next_fast_len
 from rtmkc.checks import check_choice, check_count, check_number, check_positive
 from rtmkc.errors import InputError
 from rtmkc.raster.area import StudyArea
-from rtmkc.raster.coding import ROUNDING
+from rtmkc.raster.coding import is_dense
 from rtmkc.raster.factors import RiskFactor
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
@@ -420,8 +420,7 @@ def _exposed(grid: Grid, geometries: np.ndarray, effect: Effect) -> np.ndarray:
         within: np.ndarray = np.isfinite(nearest_distance(grid, geometries, influence))
         return within
     density = quartic_density(grid, geometries, influence)
-    dense: np.ndarray = (density >= (density.mean() + 2 * density.std()) * (1 - ROUNDING)) & (density > 0)
-    return dense
+    return is_dense(density, float(density.mean() + 2 * density.std()))
 
 
 def _incidents(

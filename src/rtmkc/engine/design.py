@@ -94,7 +94,7 @@ class Design:
         codes, tables = [], []
         for column in values.T:
             levels, code = np.unique(column, return_inverse=True)
-            codes.append(code.astype(smallest_unsigned(levels.size)))
+            codes.append(code.astype(np.min_scalar_type(levels.size - 1)))
             tables.append(levels[:, np.newaxis])
         return cls(tuple(codes), tuple(tables))
 
@@ -156,11 +156,6 @@ class Design:
         """Return chosen columns and rows as a matrix; meant for few columns or few rows."""
         chosen = [self.level_values(c)[self.codes[int(self.column_variable[c])][rows]] for c in columns]
         return np.column_stack(chosen) if chosen else np.empty((len(range(*rows.indices(self.n_cells))), 0))
-
-
-def smallest_unsigned(n_levels: int) -> Any:
-    """Return the smallest unsigned type that numbers `n_levels` levels."""
-    return np.uint8 if n_levels <= 2**8 else np.uint16 if n_levels <= 2**16 else np.uint32
 
 
 def check_cells(

@@ -211,7 +211,7 @@ def estimate_cost(
 
     Notes
     -----
-    Linear in cells and coded variables, with prices measured on benchmark cities of 45,000 to 1,800,000 cells. Expect the
+    Linear in cells and coded variables, with prices measured on benchmark cities of 45,000 to 540,000 cells. Expect the
     memory within a quarter and the time within a factor of two; many incidents and lines or polygons take longer. Time is
     that of one core; what two cores share takes between half and all of it.
 
@@ -234,13 +234,13 @@ def estimate_cost(
         )
     factors = check_factors(factors)
     n_cells = int(getattr(frame, "n_cells", frame.n_rows * frame.n_columns))
-    variables = columns = 0
+    variables = columns = n_candidates = 0
     for factor in factors:
         of_steps, of_curves = _variables_of(factor, frame)
         parts = of_steps if work == "weights" else of_steps + of_curves
         variables += len(parts)
         columns += sum(parts)
-    n_candidates = sum(sum(_variables_of(factor, frame)[0]) for factor in factors)
+        n_candidates += sum(of_steps)
     price = PRICES[method, work]  # type: ignore[index]
     always = price.base + n_cells * (price.per_cell + price.per_variable * variables)
     files = n_cells * price.kept * variables

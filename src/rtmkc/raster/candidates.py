@@ -24,6 +24,7 @@ from rtmkc.raster.coding import (
     count_below,
     density_of,
     flag_bits,
+    is_dense,
     mean_and_deviation,
     open_store,
     ring_codes,
@@ -274,7 +275,7 @@ def _steps_of(
             mean, deviation = mean_and_deviation(density, deciding)
             cut = mean + 2 * deviation
             flags <<= 1
-            flags |= (density >= cut * (1 - ROUNDING)) & (density > 0)
+            flags |= is_dense(density, cut)
             rows.append(_row(factor, "density", influence, cut))
         combinations, codes = combine(flags, len(influences))
         variables.append(_Variable(codes, combinations, rows))

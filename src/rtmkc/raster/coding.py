@@ -21,7 +21,7 @@ CHUNK = 2**16
 
 def ring_codes(grid: Grid, shapes: Shapes, distances: Sequence[float]) -> np.ndarray:
     """Return the ring every cell lies in: 1 within the first distance, k within the k-th, 0 beyond the last."""
-    codes = np.empty(grid.n_cells, dtype=smallest_unsigned(len(distances) + 1))
+    codes = np.empty(grid.n_cells, dtype=np.min_scalar_type(len(distances)))
     ring = np.arange(1, len(distances) + 2, dtype=codes.dtype)
     ring[-1] = 0
     for strip in grid.strips():
@@ -43,6 +43,11 @@ def marks_of(strip: Strip, shapes: Shapes, kind: str, influence: float, cut: flo
     if kind == "proximity":
         return nearest_distance(strip, shapes, influence) <= influence
     density = quartic_density(strip, shapes, influence)
+    return is_dense(density, cut)
+
+
+def is_dense(density: np.ndarray, cut: float) -> np.ndarray:
+    """Return where a density reaches a cut, up to rounding; nowhere is dense without a feature in reach."""
     return (density >= cut * (1 - ROUNDING)) & (density > 0)
 
 
@@ -51,7 +56,7 @@ def count_below(cuts: Sequence[float] | np.ndarray, values: np.ndarray) -> np.nd
 
     A comparison a cut: for the few cuts there are, several times faster than a search in each value.
     """
-    number = np.zeros(values.shape, dtype=smallest_unsigned(len(cuts) + 1))
+    number = np.zeros(values.shape, dtype=np.min_scalar_type(len(cuts)))
     above = np.empty(values.shape, dtype=bool)
     for cut in cuts:
         np.greater(values, cut, out=above)
@@ -76,12 +81,12 @@ def combine(flags: np.ndarray, n_flags: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if n_flags <= 16:
         present = np.flatnonzero(np.bincount(flags, minlength=1))
-        number = np.zeros(int(present[-1]) + 1, dtype=smallest_unsigned(present.size))
+        number = np.zeros(int(present[-1]) + 1, dtype=np.min_scalar_type(present.size - 1))
         number[present] = np.arange(present.size)
         codes = number[flags]
     else:
         present, codes = np.unique(flags, return_inverse=True)
-        codes = codes.astype(smallest_unsigned(present.size))
+        codes = codes.astype(np.min_scalar_type(present.size - 1))
     bits = present.astype(np.uint64)[:, np.newaxis] >> np.arange(n_flags - 1, -1, -1, dtype=np.uint64)
     return (bits & np.uint64(1)).astype(float), codes
 
@@ -109,11 +114,6 @@ def flag_bits(n_flags: int) -> type[np.unsignedinteger]:
     return next(
         kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if np.dtype(kind).itemsize * 8 >= n_flags
     )
-
-
-def smallest_unsigned(n_levels: int) -> type[np.unsignedinteger]:
-    """Return the smallest unsigned type that numbers `n_levels` levels."""
-    return np.uint8 if n_levels <= 2**8 else np.uint16 if n_levels <= 2**16 else np.uint32
 
 
 def open_store(store: str | Path | None) -> Path | None:

@@ -7,7 +7,7 @@ import pandas as pd
 import shapely
 from scipy.ndimage import distance_transform_edt
 
-from rtmkc.raster.coding import ROUNDING
+from rtmkc.raster.coding import is_dense
 from rtmkc.raster.factors import Features
 from rtmkc.raster.grid import Grid
 from rtmkc.raster.surfaces import nearest_distance, quartic_density
@@ -56,7 +56,7 @@ def share_beyond(grid: Grid, features: Features, column: pd.Series) -> float:
         marked = np.isfinite(nearest_distance(outside, shapes, influence))
     else:
         density = quartic_density(outside, shapes, influence)
-        marked = (density >= column["cut"] * (1 - ROUNDING)) & (density > 0)
+        marked = is_dense(density, column["cut"])
     return float(marked.sum() / (marked.sum() + column["n_cells"]))
 
 
